@@ -1,0 +1,70 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// Upcoming features that make existentials, imports and access explicit; every Swift target uses them.
+let swift: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let package = Package(
+    name: "swift-vlm",
+    products: [
+        .library(name: "VLM", targets: ["VLM"]),
+        .executable(name: "vlm", targets: ["vlm"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    ],
+    targets: [
+        // The arrows of the design point down only: a target depends on nothing that is listed after it.
+        .target(name: "JSON", swiftSettings: swift),
+        .target(name: "Tensors", swiftSettings: swift),
+        .target(name: "CCPUKernels"),
+        .target(name: "CPUBackend", dependencies: ["CCPUKernels", "Tensors"], swiftSettings: swift),
+        .target(
+            name: "CImageCodecs",
+            linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png"), .linkedLibrary("webp")]),
+        .target(name: "CCurl", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
+        .target(name: "Imaging", dependencies: ["CCurl", "CImageCodecs"], swiftSettings: swift),
+        .target(name: "Text", dependencies: ["JSON"], swiftSettings: swift),
+        .target(name: "Checkpoints", dependencies: ["JSON", "Tensors"], swiftSettings: swift),
+        .target(name: "Layers", dependencies: ["Checkpoints", "Tensors"], swiftSettings: swift),
+        .target(
+            name: "Models", dependencies: ["Checkpoints", "Imaging", "JSON", "Layers", "Tensors", "Text"], swiftSettings: swift),
+        .target(
+            name: "Engine",
+            dependencies: ["CPUBackend", "Checkpoints", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text"],
+            swiftSettings: swift),
+        .target(
+            name: "VLM",
+            dependencies: ["CPUBackend", "Checkpoints", "Engine", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text"],
+            resources: [.copy("Resources/demo")], swiftSettings: swift),
+        .executableTarget(
+            name: "vlm",
+            dependencies: [
+                "CPUBackend", "Checkpoints", "Engine", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text", "VLM",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: swift),
+
+        // What tests share: fixture paths, golden files, tolerances, seeded random data, mutators.
+        .target(
+            name: "TestKit", dependencies: ["Checkpoints", "JSON", "Tensors"], path: "Tests/TestKit", swiftSettings: swift),
+        .testTarget(name: "JSONTests", dependencies: ["JSON", "TestKit"], swiftSettings: swift),
+        .testTarget(name: "CPUBackendTests", dependencies: ["CPUBackend", "Tensors", "TestKit"], swiftSettings: swift),
+        .testTarget(name: "ImagingTests", dependencies: ["Imaging", "JSON", "TestKit"], swiftSettings: swift),
+        .testTarget(name: "TextTests", dependencies: ["JSON", "Text", "TestKit"], swiftSettings: swift),
+        .testTarget(
+            name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON", "Tensors", "TestKit"], swiftSettings: swift),
+        .testTarget(
+            name: "ModelsTests",
+            dependencies: ["CPUBackend", "Checkpoints", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text", "TestKit"],
+            swiftSettings: swift),
+        .testTarget(
+            name: "EngineTests",
+            dependencies: ["CPUBackend", "Checkpoints", "Engine", "Layers", "Models", "Tensors", "Text", "TestKit"],
+            swiftSettings: swift),
+        .testTarget(name: "VLMTests", dependencies: ["JSON", "VLM", "TestKit"], swiftSettings: swift),
+    ]
+)

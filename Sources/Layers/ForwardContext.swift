@@ -1,0 +1,32 @@
+public import Tensors
+
+/// Everything a forward pass may touch: passed down explicitly, nothing is global.
+package struct ForwardContext {
+    package let backend: any Backend
+    package let workspace: Workspace
+
+    package init(backend: any Backend, workspace: Workspace) {
+        self.backend = backend
+        self.workspace = workspace
+    }
+
+    /// Uninitialised activations of the backend's type.
+    package func activations(_ shape: Shape) throws -> Tensor {
+        try workspace.allocate(shape, dtype: backend.activationType)
+    }
+
+    /// Host values copied to the workspace: `[n]` int32.
+    package func upload(_ values: [Int32]) throws -> Tensor {
+        let tensor = try workspace.allocate(Shape(values.count), dtype: .int32)
+        try values.withUnsafeBytes { try backend.upload($0, to: tensor) }
+        return tensor
+    }
+
+    /// Host values copied to the workspace as float32 of any shape.
+    package func upload(_ values: [Float], shape: Shape) throws -> Tensor {
+        precondition(values.count == shape.count, "values do not fill the shape")
+        let tensor = try workspace.allocate(shape, dtype: .float32)
+        try values.withUnsafeBytes { try backend.upload($0, to: tensor) }
+        return tensor
+    }
+}

@@ -1,0 +1,131 @@
+/// The operations a model is made of, on one device.
+///
+/// Calls are in stream order: a later call sees the results of an earlier one; the host sees them after ``download(_:into:)``
+/// or ``synchronize()``. Outputs are written into tensors the caller allocated, mostly from a ``Workspace``. `x` and `out` may be
+/// the same tensor where the doc says "in place". Row-strided inputs are allowed everywhere unless a doc says contiguous.
+///
+/// Shapes name their axes: T tokens (rows of a ragged batch), D model width, H query heads, G key/value heads, E head size,
+/// S sequences, V vocabulary. Every operation throws ``TensorError`` when operands do not fit or the device fails.
+package protocol Backend: AnyObject {
+    var device: Device { get }
+    /// The type of activations: float32 on the CPU, the model's own type on a GPU.
+    var activationType: DType { get }
+    /// The type keys and values are cached in.
+    var cacheType: DType { get }
+
+    // MARK: Memory
+
+    /// Allocates zeroed memory aligned to ``Workspace/alignment``. `purpose` names it in errors and memory reports.
+    func allocate(byteCount: Int, purpose: String) throws -> any DeviceBuffer
+    /// Copies host bytes to `tensor` (contiguous).
+    func upload(_ bytes: UnsafeRawBufferPointer, to tensor: Tensor) throws
+    /// Copies `tensor` (contiguous) to the host after everything before it has run.
+    func download(_ tensor: Tensor, into bytes: UnsafeMutableRawBufferPointer) throws
+    /// Copies rows between tensors of equal shape and type; either may be strided.
+    func copy(_ source: Tensor, into out: Tensor) throws
+    /// Waits until everything submitted has run.
+    func synchronize() throws
+
+    // MARK: Weights
+
+    /// Packs one weight, or several that share their input, into one matrix.
+    ///
+    /// - Parameters:
+    ///   - parts: each `[outFeatures_i, inFeatures]` (further axes, as in convolutions, are flattened into inFeatures).
+    ///   - bias: nil, or one `[outFeatures_i]` or nil per part (nil counts as zeros).
+    func makeLinear(_ parts: [HostTensor], bias: [HostTensor?]?, combine: LinearWeight.Combine) throws -> LinearWeight
+    /// Places a tensor on the device, converted to `dtype`: norms, tables, embeddings.
+    func makeTensor(_ source: HostTensor, dtype: DType) throws -> (tensor: Tensor, owner: any DeviceBuffer)
+
+    // MARK: Operations
+
+    /// `x [T, inFeatures]` times `weight`, finished by `epilogue`, into `out [T, outFeatures]` (half for `gated`).
+    func linear(_ x: Tensor, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor) throws
+    /// Root-mean-square norm over rows of `x [T, D]` (or heads of `[T, H, E]`: over E): `x / sqrt(mean(x²) + eps) ⊙ weight`. May be in place.
+    func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into out: Tensor) throws
+    /// Layer norm over the last axis, biased variance. May be in place.
+    func layerNorm(_ x: Tensor, weight: Tensor, bias: Tensor?, epsilon: Float, into out: Tensor) throws
+    /// Rotary embedding in place on `x [T, H, E]`: the first `2R` of E dimensions turn by the angle tables `cosine`, `sine`
+    /// `[T, R]` float32. `halves`: dimension i pairs with i+R (GPT-NeoX); `interleaved`: 2i with 2i+1 (GPT-J).
+    func rotate(_ x: Tensor, cosine: Tensor, sine: Tensor, style: RotaryStyle) throws
+    /// Writes `k`, `v` `[T, G, E]` to the cache slots `slots` `[T]` int32 (block · blockSize + offset; negative: skip).
+    func writeCache(keys k: Tensor, values v: Tensor, slots: Tensor, cache: KVCacheLayer) throws
+    /// Causal attention of the newest tokens of each sequence over its cached context.
+    ///
+    /// `q`, `out` `[T, H, E]`. The keys and values of the tokens themselves are in the cache already. Query j of a sequence with
+    /// n new tokens and context length c (new ones included) sees cache positions `0...(c - n + j)`, at most `window` of them.
+    func pagedAttention(_ q: Tensor, cache: KVCacheLayer, batch: PagedBatch, options: AttentionOptions, into out: Tensor) throws
+    /// Bidirectional attention inside each segment: `q [T, H, E]`, `k`, `v` `[T, G, E]`, `out [T, H, E]`; `segments` `[S+1]` int32 row
+    /// starts with the total at the end, also given as `hostSegments`.
+    func segmentedAttention(
+        _ q: Tensor, _ k: Tensor, _ v: Tensor, segments: Tensor, hostSegments: [Int32], options: AttentionOptions, into out: Tensor) throws
+    /// `out[i] = table[indices[i]]` for `table [N, D]` of any floating type, converted to `out`'s; `indices` int32.
+    func gatherRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws
+    /// `out[indices[i]] = source[i]`.
+    func scatterRows(_ source: Tensor, indices: Tensor, into out: Tensor) throws
+    /// `out += x`.
+    func add(_ x: Tensor, into out: Tensor) throws
+    /// `out[i] += table[indices[i]]`: position embeddings.
+    func addRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws
+    /// `x = f(x)` in place.
+    func activate(_ x: Tensor, _ activation: Activation) throws
+    /// `x = factor · x` in place.
+    func scale(_ x: Tensor, by factor: Float) throws
+}
+
+/// How rotary embedding pairs dimensions.
+package enum RotaryStyle: Sendable { case halves, interleaved }
+
+/// One layer's keys and values, `[blocks, G, blockSize, E]` each, contiguous.
+package struct KVCacheLayer {
+    package let keys: Tensor
+    package let values: Tensor
+
+    package init(keys: Tensor, values: Tensor) {
+        self.keys = keys
+        self.values = values
+    }
+
+    package var kvHeads: Int { keys.shape[1] }
+    package var blockSize: Int { keys.shape[2] }
+    package var headSize: Int { keys.shape[3] }
+}
+
+/// Where the sequences of a ragged batch begin and what they have cached.
+///
+/// Each array is on the device as a tensor and on the host as an array, for kernels and for their launch decisions.
+package struct PagedBatch {
+    /// `[S+1]` int32: rows of sequence s are `queryStarts[s] ..< queryStarts[s+1]`.
+    package let queryStarts: Tensor
+    /// `[S]` int32: cached positions of the sequence, the new tokens included.
+    package let contextLengths: Tensor
+    /// `[S, maxBlocks]` int32, rows padded with 0.
+    package let blockTables: Tensor
+    package let hostQueryStarts: [Int32]
+    package let hostContextLengths: [Int32]
+
+    package init(
+        queryStarts: Tensor, contextLengths: Tensor, blockTables: Tensor, hostQueryStarts: [Int32], hostContextLengths: [Int32]
+    ) {
+        self.queryStarts = queryStarts
+        self.contextLengths = contextLengths
+        self.blockTables = blockTables
+        self.hostQueryStarts = hostQueryStarts
+        self.hostContextLengths = hostContextLengths
+    }
+}
+
+package struct AttentionOptions: Sendable {
+    /// Multiplies `q · k`; usually `1/√E`.
+    package var scale: Float
+    /// Sliding window in positions, nil for all.
+    package var window: Int?
+    /// `cap · tanh(score / cap)` on scores (Gemma 2), nil for none.
+    package var softcap: Float?
+
+    package init(scale: Float, window: Int? = nil, softcap: Float? = nil) {
+        self.scale = scale
+        self.window = window
+        self.softcap = softcap
+    }
+}
