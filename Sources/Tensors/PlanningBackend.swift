@@ -5,14 +5,17 @@ package final class PlanningBackend: Backend {
     package let device: Device
     package let activationType: DType
     package let cacheType: DType
+    /// The type linear weights would be stored in.
+    package let weightType: DType
     /// Bytes asked for by ``allocate(byteCount:purpose:)``, by purpose.
     package private(set) var allocated: [String: Int] = [:]
 
     /// Stands in for a backend with these properties.
-    package init(device: Device, activationType: DType, cacheType: DType) {
+    package init(device: Device, activationType: DType, cacheType: DType, weightType: DType) {
         self.device = device
         self.activationType = activationType
         self.cacheType = cacheType
+        self.weightType = weightType
     }
 
     private final class Nothing: DeviceBuffer {
@@ -41,11 +44,25 @@ package final class PlanningBackend: Backend {
     package func copy(_ source: Tensor, into out: Tensor) throws {}
     package func synchronize() throws {}
 
+    /// A weight of the right shape and no data; its bytes count as `weights`.
     package func makeLinear(_ parts: [HostTensor], bias: [HostTensor?]?, combine: LinearWeight.Combine) throws -> LinearWeight {
-        throw TensorError(.unsupported, operation: "plan", detail: "a planning backend shares the weights of the real one")
+        guard let inFeatures = parts.first.map({ $0.dimensions.dropFirst().reduce(1, *) }) else {
+            throw TensorError(.shapeMismatch, operation: "makeLinear", detail: "no weight was given")
+        }
+        let outFeatures = parts.reduce(0) { $0 + ($1.dimensions.first ?? 0) }
+        let shape = Shape(outFeatures, inFeatures)
+        let owner = try allocate(byteCount: shape.count * weightType.size, purpose: "weights")
+        return LinearWeight(
+            inFeatures: inFeatures, outFeatures: outFeatures, combine: combine, dtype: weightType,
+            packed: Tensor(pointer: owner.pointer, dtype: weightType, shape: shape),
+            bias: bias.map { _ in Tensor(pointer: owner.pointer, dtype: .float32, shape: Shape(outFeatures)) }, owner: owner)
     }
+
     package func makeTensor(_ source: HostTensor, dtype: DType) throws -> (tensor: Tensor, owner: any DeviceBuffer) {
-        throw TensorError(.unsupported, operation: "plan", detail: "a planning backend shares the weights of the real one")
+        let owner = try allocate(byteCount: source.count * dtype.size, purpose: "weights")
+        let width = source.dimensions.dropFirst().reduce(1, *)
+        let shape = source.dimensions.count > 1 ? Shape(source.dimensions[0], width) : Shape(source.count)
+        return (Tensor(pointer: owner.pointer, dtype: dtype, shape: shape), owner)
     }
 
     package func linear(_ x: Tensor, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor) throws {}
