@@ -1,0 +1,40 @@
+package import Tensors
+
+/// The CPU as a device: kernels in C for each instruction set, a pool of threads, activations in float32.
+///
+/// One thread drives a backend; it is not `Sendable`. Memory lives in CPUBackend+Memory.swift, weights in
+/// CPUBackend+Weights.swift, matrix multiplication in CPUBackend+Linear.swift, other operations in files of their names.
+package final class CPUBackend {
+    /// What the backend trades for speed.
+    package enum Mode: String, Sendable {
+        /// Weights and the KV cache in float32, float32 arithmetic: for comparing with a reference.
+        case exact
+        /// Weights in bfloat16 with float32 accumulation, KV cache in bfloat16.
+        case fast
+    }
+
+    package let mode: Mode
+    package let instructionSet: InstructionSet
+    package let pool: ThreadPool
+
+    package let device = Device.cpu
+    package let activationType = DType.float32
+    package var cacheType: DType { mode == .exact ? .float32 : .bfloat16 }
+
+    /// A backend of its own threads.
+    ///
+    /// - Parameters:
+    ///   - threads: nil for as many as the process has cores.
+    ///   - instructionSet: nil for the best; tests force lower ones.
+    /// - Throws: ``TensorError`` when the level is not available here or threads cannot be started.
+    package init(threads: Int? = nil, mode: Mode, instructionSet: InstructionSet? = nil) throws {
+        let level = instructionSet ?? .best
+        guard level.isAvailable else {
+            throw TensorError(
+                .unsupported, operation: "CPU backend", detail: "this processor cannot run the \(level.rawValue) kernels")
+        }
+        self.mode = mode
+        self.instructionSet = level
+        pool = try ThreadPool(threadCount: threads ?? CPUFeatures.usableCores)
+    }
+}
