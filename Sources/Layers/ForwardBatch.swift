@@ -1,4 +1,4 @@
-public import Tensors
+package import Tensors
 
 /// The tokens one forward pass computes: the new tokens of every scheduled sequence, end to end.
 ///

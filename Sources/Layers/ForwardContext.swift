@@ -1,4 +1,4 @@
-public import Tensors
+package import Tensors
 
 /// Everything a forward pass may touch: passed down explicitly, nothing is global.
 package struct ForwardContext {

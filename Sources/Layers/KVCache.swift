@@ -1,4 +1,4 @@
-public import Tensors
+package import Tensors
 
 /// What one token costs in every layer's cache, and how the cache is cut into blocks.
 package struct KVCacheLayout: Sendable, Equatable {

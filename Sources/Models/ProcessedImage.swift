@@ -1,0 +1,43 @@
+package import Imaging
+
+/// What a family's image strategy makes of one user image, on the host.
+package struct ProcessedImage: Sendable, Equatable {
+    /// The reference's `pixel_values` rows of this image, row-major.
+    package let pixels: [Float]
+    /// Shape of `pixels`: Qwen `[patches, 3 · temporal · patch · patch]`, InternVL `[tiles, 3, S, S]`.
+    package let dimensions: [Int]
+    /// Patches of the image as `[t, h, w]` (the reference's `image_grid_thw`); empty for families without a grid.
+    package let grid: [Int]
+    /// Feature rows, which is the number of placeholder tokens.
+    package let tokenCount: Int
+
+    package init(pixels: [Float], dimensions: [Int], grid: [Int] = [], tokenCount: Int) {
+        self.pixels = pixels
+        self.dimensions = dimensions
+        self.grid = grid
+        self.tokenCount = tokenCount
+    }
+}
+
+/// What a user may change about image preprocessing; nil leaves the checkpoint's value.
+package struct ImageOptions: Sendable, Equatable {
+    /// Upper bound on tiles of families that cut images into tiles; the thumbnail is not counted.
+    package var maxTiles: Int?
+    /// Bounds on the pixels after resizing, of families with native resolution.
+    package var minPixels: Int?
+    package var maxPixels: Int?
+
+    package init(maxTiles: Int? = nil, minPixels: Int? = nil, maxPixels: Int? = nil) {
+        self.maxTiles = maxTiles
+        self.minPixels = minPixels
+        self.maxPixels = maxPixels
+    }
+}
+
+/// A family's image strategy: pure computation on the CPU, safe to run on any thread.
+package protocol ImageProcessor: Sendable {
+    /// Resizes, tiles and normalises one decoded image.
+    ///
+    /// - Throws: ``ModelError`` of kind `unsupportedImage` naming the sizes, or an error of `Imaging`.
+    func process(_ image: RGBImage, options: ImageOptions) throws -> ProcessedImage
+}

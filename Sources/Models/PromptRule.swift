@@ -1,0 +1,39 @@
+/// How a family's prompt names its images: text in, text out, before tokenising, as transformers' processors do.
+package struct PromptRule: Sendable {
+    /// What the chat template writes once per image, and what ``expansion`` replaces.
+    package let imagePlaceholder: String
+    /// The token whose run of ``ProcessedImage/tokenCount`` ids stands for the feature rows.
+    package let imageToken: String
+    /// Id of ``imageToken`` when the configuration gives it; otherwise the tokenizer knows.
+    package let configuredImageTokenID: Int32?
+    /// Jinja source of the chat template to use instead of the checkpoint's, where that cannot place images
+    /// (`InternVLChatModel` keeps its templates in Python); nil to use the checkpoint's.
+    package let chatTemplate: String?
+    /// The text that replaces one placeholder.
+    package let expansion: @Sendable (ProcessedImage) -> String
+
+    package init(
+        imagePlaceholder: String, imageToken: String, configuredImageTokenID: Int32?, chatTemplate: String? = nil,
+        expansion: @escaping @Sendable (ProcessedImage) -> String
+    ) {
+        self.imagePlaceholder = imagePlaceholder
+        self.imageToken = imageToken
+        self.configuredImageTokenID = configuredImageTokenID
+        self.chatTemplate = chatTemplate
+        self.expansion = expansion
+    }
+
+    /// The id whose runs are feature rows.
+    ///
+    /// - Parameter lookup: the tokenizer's id of an exact token.
+    /// - Throws: ``ModelError`` when neither the configuration nor the tokenizer knows the token.
+    package func imageTokenID(lookup: (String) -> Int32?) throws(ModelError) -> Int32 {
+        if let configuredImageTokenID { return configuredImageTokenID }
+        guard let id = lookup(imageToken) else {
+            throw ModelError(
+                .configuration, subject: imageToken,
+                detail: "the tokenizer has no such token, which marks image features; use the tokenizer files of this checkpoint")
+        }
+        return id
+    }
+}
