@@ -122,7 +122,9 @@ def randomize(model: torch.nn.Module, seed: int, tied: bool) -> None:
             value = 0.3 * normal
         else:
             fan_in = math.prod(parameter.shape[1:])
-            value = 1.25 * normal / math.sqrt(fan_in)
+            # A tied head favours the token just read unless the layers say more than the embedding does.
+            gain = 3.0 if tied and ("o_proj" in name or "down_proj" in name) else 1.25
+            value = gain * normal / math.sqrt(fan_in)
         parameter.copy_(value)
 
 

@@ -41,7 +41,7 @@ IMAGE_PROCESSOR = {
 }
 
 
-def text_config(language: str, ids: dict[str, int], dtype: torch.dtype) -> dict:
+def text_config(language: str, ids: dict[str, int], dtype: torch.dtype, layers: int = 3) -> dict:
     common_keys = {
         "attention_dropout": 0.0,
         "bos_token_id": ids["<|endoftext|>"],
@@ -53,7 +53,7 @@ def text_config(language: str, ids: dict[str, int], dtype: torch.dtype) -> dict:
         "max_position_embeddings": 2048,
         "model_type": language,
         "num_attention_heads": 4,
-        "num_hidden_layers": 3,
+        "num_hidden_layers": layers,
         "num_key_value_heads": 2,
         "rms_norm_eps": 1e-06,
         "rope_theta": 1000000.0,
@@ -174,7 +174,7 @@ def record(name: str, folder, ids: dict[str, int], cases) -> None:
         prompt = processor.apply_chat_template(common.for_template(messages), add_generation_prompt=True, tokenize=False)
         pictures = [common.picture(each) for each in common.image_names(messages)]
         inputs = processor(text=[prompt], images=pictures or None, return_tensors="pt")
-        recorder.record(case, messages, prompt, dict(inputs), ids["<IMG_CONTEXT>"], case != "multi-turn")
+        recorder.record(case, messages, prompt, dict(inputs), ids["<IMG_CONTEXT>"], name == "internvl" and case != "multi-turn")
     recorder.write()
 
 

@@ -1,8 +1,10 @@
 """Tiny tokenizers in the form the families publish theirs."""
 
 import json
+import re
 from pathlib import Path
 
+import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 # What the byte-pair merges are learned from: enough English to make prompts short, enough else to need byte fallback now and then.
@@ -109,6 +111,57 @@ def llama3(folder: Path, specials: list[str], config: dict, base_vocabulary: int
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
     return save(tokenizer, folder, common | config, plain_files=False)
+
+
+def internlm2(folder: Path, specials: list[str], config: dict, vocabulary: int = 330) -> dict[str, int]:
+    """A SentencePiece file as InternLM2 has: byte fallback, no dummy prefix; chat tokens take the places of unused pieces."""
+    folder.mkdir(parents=True, exist_ok=True)
+    corpus = folder / "corpus.txt"
+    corpus.write_text(CORPUS)
+    unused = ["[UNUSED_TOKEN_145]", "[UNUSED_TOKEN_146]"]
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(corpus), model_prefix=str(folder / "tokenizer"), model_type="bpe", vocab_size=vocabulary, byte_fallback=True,
+        add_dummy_prefix=False, remove_extra_whitespaces=False, normalization_rule_name="identity", split_digits=True,
+        user_defined_symbols=unused, unk_id=0, bos_id=1, eos_id=2, pad_id=-1, minloglevel=2, hard_vocab_limit=False,
+    )  # fmt: skip
+    corpus.unlink()
+    (folder / "tokenizer.vocab").unlink()
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    added = {"<unk>": 0, "<s>": 1, "</s>": 2}
+    added |= {"<|im_end|>": processor.piece_to_id(unused[0]), "<|im_start|>": processor.piece_to_id(unused[1])}
+    for token in specials:
+        added[token] = added.get(token, max(len(processor) - 1, *added.values()) + 1)
+    flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
+    decoder = {str(index): {"content": token} | flags for token, index in sorted(added.items(), key=lambda item: item[1])}
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "add_bos_token": True,
+            "add_eos_token": False,
+            "added_tokens_decoder": decoder,
+            "additional_special_tokens": ["<|im_start|>", "<|im_end|>", *specials],
+            "auto_map": {"AutoTokenizer": ["tokenization_internlm2.InternLM2Tokenizer", None]},
+            "bos_token": "<s>",
+            "clean_up_tokenization_spaces": False,
+            "eos_token": "</s>",
+            "model_max_length": 8192,
+            "pad_token": "</s>",
+            "tokenizer_class": "InternLM2Tokenizer",
+            "unk_token": "<unk>",
+        }
+        | config,
+    )
+    return added
+
+
+def internlm2_encode(folder: Path, added: dict[str, int], prompt: str) -> list[int]:
+    """What InternLM2Tokenizer does: added tokens are cut out, SentencePiece encodes what lies between, BOS comes first once."""
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    pattern = "(" + "|".join(re.escape(token) for token in sorted(added, key=len, reverse=True)) + ")"
+    ids: list[int] = []
+    for part in re.split(pattern, prompt):
+        ids += [added[part]] if part in added else processor.encode(part)
+    return ids if ids[:1] == [added["<s>"]] else [added["<s>"]] + ids
 
 
 def write_json(path: Path, value: dict) -> None:
