@@ -17,6 +17,9 @@ package final class CPUBackend {
     package let instructionSet: InstructionSet
     package let pool: ThreadPool
 
+    /// Memory for one operation at a time; grows to the largest need and stays, so steady work allocates nothing.
+    private var scratchBuffer: (any DeviceBuffer)?
+
     package let device = Device.cpu
     package let activationType = DType.float32
     package var cacheType: DType { mode == .exact ? .float32 : .bfloat16 }
@@ -36,5 +39,17 @@ package final class CPUBackend {
         self.mode = mode
         self.instructionSet = level
         pool = try ThreadPool(threadCount: threads ?? CPUFeatures.usableCores)
+    }
+
+    /// Uninitialised memory until the next call, aligned to ``Workspace/alignment``.
+    ///
+    /// - Throws: ``TensorError`` of kind `outOfMemory`.
+    func scratch(byteCount: Int) throws -> UnsafeMutableRawPointer {
+        if let scratchBuffer, scratchBuffer.byteCount >= byteCount { return scratchBuffer.pointer }
+        scratchBuffer = nil
+        // Room to grow, so that prompts of slowly rising length do not allocate each time.
+        let buffer = try allocate(byteCount: max(byteCount + byteCount / 4, 1 << 16), purpose: "scratch")
+        scratchBuffer = buffer
+        return buffer.pointer
     }
 }

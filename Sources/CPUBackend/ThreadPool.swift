@@ -34,6 +34,12 @@ package final class ThreadPool {
         precondition(ran, "parallel work started inside parallel work")
     }
 
+    /// Runs a matrix multiplication.
+    func run(_ call: inout vlm_linear_call) {
+        let ran = vlm_linear(pool, Int32(threadCount), &call)
+        precondition(ran, "parallel work started inside parallel work")
+    }
+
     /// Runs `body(unit, worker)` for every unit below `count`. `worker` is below ``threadCount`` and belongs to one running unit
     /// at a time, so it selects scratch memory.
     package func parallelFor(_ count: Int, _ body: (_ unit: Int, _ worker: Int) -> Void) {
