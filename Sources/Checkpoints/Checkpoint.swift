@@ -28,6 +28,10 @@ package final class Checkpoint: Sendable {
     /// `architectures` of `config.json`, such as `["Qwen2_5_VLForConditionalGeneration"]`; empty when absent.
     package let architectures: [String]
 
+    /// What the image processor is configured with: `image_processor` inside processor_config.json, as transformers 5 writes it, else
+    /// preprocessor_config.json, else nil (transformers 5.17.0 image_processing_base.py, `get_image_processor_dict`).
+    package let imageProcessorConfig: ConfigReader?
+
     private let store: TensorStore
 
     /// Opens a checkpoint folder.
@@ -47,6 +51,7 @@ package final class Checkpoint: Sendable {
         processorConfig = try CheckpointFolder.config(folder, "processor_config.json")
         tokenizerConfig = try CheckpointFolder.config(folder, "tokenizer_config.json")
         architectures = try root.stringsIfPresent("architectures") ?? []
+        imageProcessorConfig = try processorConfig?.objectIfPresent("image_processor") ?? preprocessorConfig
         store = weights == .file ? try TensorStore(folder: folder) : TensorStore()
     }
 

@@ -18,11 +18,27 @@ package struct ConfigReader: Sendable {
     }
 
     /// Reads the root object of a JSON file.
-    package init(contentsOf path: String) throws {
-        try self.init(JSONValue(contentsOf: path), file: path)
+    ///
+    /// - Throws: ``CheckpointError`` of kind `unreadable` or `invalidConfig`, with line and column where JSON breaks.
+    package init(contentsOf path: String) throws(CheckpointError) {
+        let bytes: [UInt8]
+        do { bytes = try readFile(path) } catch {
+            throw CheckpointError(.unreadable, source: path, detail: error.message)
+        }
+        try self.init(parsing: bytes, file: path)
     }
 
-    init(_ root: JSONValue, file: String) throws {
+    /// Reads the root object of JSON text; `file` is for errors.
+    package init(parsing bytes: [UInt8], file: String) throws(CheckpointError) {
+        let root: JSONValue
+        do { root = try JSONValue(parsing: bytes, source: file) } catch {
+            let place = error.line > 0 ? " at line \(error.line), column \(error.column)" : ""
+            throw CheckpointError(.invalidConfig, source: file, detail: "it is not JSON\(place): \(error.message)")
+        }
+        try self.init(root, file: file)
+    }
+
+    private init(_ root: JSONValue, file: String) throws(CheckpointError) {
         guard let object = root.objectValue else {
             throw CheckpointError(
                 .invalidConfig, source: file, detail: "the root is \(ConfigReader.typeName(root)), not an object")

@@ -7,18 +7,20 @@ extension HostTensor {
     /// the sign position. OR-ing those sums over a block is a handful of vector instructions per 64 bytes, so the scan runs at
     /// memory speed; only a block that has one is looked at element by element.
     package func firstNonFinite() -> Int? {
-        switch dtype {
-        case .bfloat16: scan(exponent: UInt16(0x7F80))
-        case .float16: scan(exponent: UInt16(0x7C00))
-        case .float32: scan(exponent: UInt32(0x7F80_0000))
-        case .float64: scan(exponent: UInt64(0x7FF0_0000_0000_0000))
-        case .float8e5m2: scan(exponent: UInt8(0x7C))
-        case .float8e4m3: bytes.firstIndex { $0 & 0x7F == 0x7F }  // the "fn" form: no infinity, NaN is all ones
-        default: nil
+        withBytes { bytes in
+            switch dtype {
+            case .bfloat16: HostTensor.scan(bytes, exponent: UInt16(0x7F80))
+            case .float16: HostTensor.scan(bytes, exponent: UInt16(0x7C00))
+            case .float32: HostTensor.scan(bytes, exponent: UInt32(0x7F80_0000))
+            case .float64: HostTensor.scan(bytes, exponent: UInt64(0x7FF0_0000_0000_0000))
+            case .float8e5m2: HostTensor.scan(bytes, exponent: UInt8(0x7C))
+            case .float8e4m3: bytes.firstIndex { $0 & 0x7F == 0x7F }  // the "fn" form: no infinity, NaN is all ones
+            default: nil
+            }
         }
     }
 
-    private func scan<Bits: FixedWidthInteger>(exponent: Bits) -> Int? {
+    private static func scan<Bits: FixedWidthInteger>(_ bytes: UnsafeRawBufferPointer, exponent: Bits) -> Int? {
         let one = exponent & (~exponent &+ 1)  // the exponent's lowest bit
         let sign = exponent &+ one
         let size = MemoryLayout<Bits>.size

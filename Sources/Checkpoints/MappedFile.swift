@@ -5,7 +5,7 @@ final class MappedFile: @unchecked Sendable {  // the mapping is never written a
     let bytes: UnsafeRawBufferPointer
 
     /// Maps a whole file. Pages are read when touched, front to back (`madvise` sequential), so loading streams from disk.
-    init(path: String) throws {
+    init(path: String) throws(CheckpointError) {
         func failure(_ call: String) -> CheckpointError {
             CheckpointError(.unreadable, source: path, detail: "\(call) failed: \(String(cString: strerror(errno)))")
         }
@@ -41,7 +41,7 @@ final class AnonymousMemory: @unchecked Sendable {  // handed out only after its
     let bytes: UnsafeMutableRawBufferPointer
 
     /// - Throws: ``CheckpointError`` when the system has no address space left.
-    init(byteCount: Int) throws {
+    init(byteCount: Int) throws(CheckpointError) {
         guard byteCount > 0,
             let address = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
             address != MAP_FAILED

@@ -18,16 +18,29 @@ package struct SafetensorsFile: Sendable {
     /// Maps a file and checks its header completely.
     ///
     /// - Throws: ``CheckpointError`` of kind `unreadable` or `malformed`.
-    package init(path: String) throws {
+    package init(path: String) throws(CheckpointError) {
         let file = try MappedFile(path: path)
-        let header = try SafetensorsHeader(file.bytes, path: path)
-        let data = UnsafeRawBufferPointer(rebasing: file.bytes[header.dataStart...])
+        try self.init(file.bytes, owner: file, path: path)
+    }
+
+    /// Reads a file that is in memory already; `path` is for errors.
+    package init(bytes: [UInt8], path: String) throws(CheckpointError) {
+        let memory = try AnonymousMemory(byteCount: max(bytes.count, 1))
+        memory.bytes.copyBytes(from: bytes)
+        try self.init(
+            UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(memory.bytes)[..<bytes.count]), owner: memory, path: path)
+    }
+
+    private init(_ file: UnsafeRawBufferPointer, owner: AnyObject, path: String) throws(CheckpointError) {
+        defer { withExtendedLifetime(owner) {} }
+        let header = try SafetensorsHeader(file, path: path)
+        let data = UnsafeRawBufferPointer(rebasing: file[header.dataStart...])
         self.path = path
         metadata = header.metadata
         tensors = header.entries.map { entry in
             HostTensor(
                 name: entry.name, dtype: entry.dtype, dimensions: entry.dimensions,
-                bytes: UnsafeRawBufferPointer(rebasing: data[entry.range]), owner: file)
+                bytes: UnsafeRawBufferPointer(rebasing: data[entry.range]), owner: owner)
         }
     }
 
@@ -52,7 +65,7 @@ struct SafetensorsHeader {
     let dataStart: Int
 
     /// - Parameter file: the whole file.
-    init(_ file: UnsafeRawBufferPointer, path: String) throws {
+    init(_ file: UnsafeRawBufferPointer, path: String) throws(CheckpointError) {
         func malformed(_ detail: String) -> CheckpointError {
             CheckpointError(
                 .malformed, source: path, detail: detail, hint: "The file is damaged or cut short; get it again")

@@ -1,18 +1,27 @@
 import JSON
 
 /// `model.safetensors.index.json`: which shard holds which tensor.
-struct SafetensorsIndex {
-    let path: String
+package struct SafetensorsIndex {
+    package let path: String
     /// Tensor name → file name in the same folder.
-    let weightMap: [String: String]
+    package let weightMap: [String: String]
     /// File names, sorted, each once.
-    let shards: [String]
+    package let shards: [String]
 
-    init(path: String) throws {
-        try self.init(JSONValue(contentsOf: path), path: path)
+    package init(path: String) throws(CheckpointError) {
+        let bytes: [UInt8]
+        do { bytes = try readFile(path) } catch {
+            throw CheckpointError(.unreadable, source: path, detail: error.message)
+        }
+        try self.init(parsing: bytes, path: path)
     }
 
-    init(_ root: JSONValue, path: String) throws {
+    /// - Parameter path: for errors.
+    package init(parsing bytes: [UInt8], path: String) throws(CheckpointError) {
+        let root: JSONValue
+        do { root = try JSONValue(parsing: bytes, source: path) } catch {
+            throw CheckpointError(.malformed, source: path, detail: "it is not JSON: \(error.message)")
+        }
         self.path = path
         guard let map = root["weight_map"]?.objectValue else {
             throw CheckpointError(.malformed, source: path, detail: "weight_map is missing or not an object")

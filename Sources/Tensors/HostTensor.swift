@@ -4,6 +4,9 @@ package struct HostTensor: @unchecked Sendable {  // the bytes are never written
     package let dtype: DType
     /// Axis lengths, outermost first. Checkpoints hold up to five axes (3-D convolutions), so this is not a ``Shape``.
     package let dimensions: [Int]
+    ///
+    /// Swift may release `owner` after the last mention of this tensor, even while a copy of `bytes` is in use: read through
+    /// ``withBytes(_:)``, or keep the tensor with `withExtendedLifetime`.
     package let bytes: UnsafeRawBufferPointer
     /// Keeps the memory behind `bytes` alive.
     package let owner: AnyObject
@@ -14,6 +17,11 @@ package struct HostTensor: @unchecked Sendable {  // the bytes are never written
         self.dimensions = dimensions
         self.bytes = bytes
         self.owner = owner
+    }
+
+    /// Reads the bytes while their owner is certain to live.
+    package func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+        try withExtendedLifetime(owner) { try body(bytes) }
     }
 
     package var count: Int { dimensions.reduce(1, *) }
