@@ -37,20 +37,21 @@ struct DummyWeights: Sendable {
 
     /// Fills with samples of a normal distribution of mean 0.
     ///
-    /// Eight independent xorshift32 generators run in the lanes of a vector; the sum of a word's four bytes, centred, is normal
+    /// Sixteen independent xorshift32 generators run in the lanes of a vector; the sum of a word's four bytes, centred, is normal
     /// enough (Irwin-Hall) and costs no table and no logarithm. The sum has variance 4·(256² - 1)/12.
     private func fillNormal(_ values: UnsafeMutableBufferPointer<UInt16>, deviation: Float, stream: UInt64) {
         let scale = deviation / (4 * (65536 - 1) / 12 as Float).squareRoot()
-        var state = SIMD8<UInt32>(repeating: 0)
-        for lane in 0..<8 {
+        var state = SIMD16<UInt32>(repeating: 0)
+        for lane in 0..<16 {
             // Zero is the one state xorshift never leaves.
             state[lane] = UInt32(truncatingIfNeeded: DummyWeights.mix(stream &+ UInt64(lane))) | 1
         }
+        guard let base = values.baseAddress else { return }
         var i = 0
-        while i + 8 <= values.count {
+        while i + 16 <= values.count {
             let bits = DummyWeights.next(&state, scale: scale)
-            for lane in 0..<8 { values[i + lane] = bits[lane] }
-            i += 8
+            UnsafeMutableRawPointer(base + i).storeBytes(of: bits, as: SIMD16<UInt16>.self)
+            i += 16
         }
         if i < values.count {
             let bits = DummyWeights.next(&state, scale: scale)
@@ -59,15 +60,15 @@ struct DummyWeights: Sendable {
     }
 
     @inline(__always)
-    private static func next(_ state: inout SIMD8<UInt32>, scale: Float) -> SIMD8<UInt16> {
+    private static func next(_ state: inout SIMD16<UInt32>, scale: Float) -> SIMD16<UInt16> {
         state ^= state &<< 13
         state ^= state &>> 17
         state ^= state &<< 5
         let pairs = (state & 0x00FF_00FF) &+ ((state &>> 8) & 0x00FF_00FF)
         let sum = (pairs & 0xFFFF) &+ (pairs &>> 16)
-        let centred = SIMD8<Float>(SIMD8<Int32>(truncatingIfNeeded: sum)) - 510
-        let rounded = unsafeBitCast(centred * scale, to: SIMD8<UInt32>.self) &+ 0x8000
-        return SIMD8<UInt16>(truncatingIfNeeded: rounded &>> 16)
+        let centred = SIMD16<Float>(SIMD16<Int32>(truncatingIfNeeded: sum)) - 510
+        let rounded = unsafeBitCast(centred * scale, to: SIMD16<UInt32>.self) &+ 0x8000
+        return SIMD16<UInt16>(truncatingIfNeeded: rounded &>> 16)
     }
 
     private static func bfloat16(_ value: Float) -> UInt16 { UInt16(truncatingIfNeeded: (value.bitPattern &+ 0x8000) >> 16) }

@@ -50,6 +50,10 @@ final class AnonymousMemory: @unchecked Sendable {  // handed out only after its
                 .unreadable, source: "memory",
                 detail: "the system gave no \(byteCount) bytes: \(String(cString: strerror(errno)))")
         }
+        #if os(Linux)
+        // Fewer page faults when a large tensor is filled; only a hint.
+        madvise(address, byteCount, MADV_HUGEPAGE)
+        #endif
         bytes = UnsafeMutableRawBufferPointer(start: address, count: byteCount)
     }
 
