@@ -29,4 +29,22 @@ package struct ForwardContext {
         try values.withUnsafeBytes { try backend.upload($0, to: tensor) }
         return tensor
     }
+
+    /// Host values copied to the workspace in the backend's activation type.
+    package func uploadActivations(_ values: [Float], shape: Shape) throws -> Tensor {
+        let type = backend.activationType
+        if type == .float32 { return try upload(values, shape: shape) }
+        precondition(values.count == shape.count, "values do not fill the shape")
+        let tensor = try workspace.allocate(shape, dtype: type)
+        let halves = values.map { type == .float16 ? Float16($0).bitPattern : ForwardContext.bfloat16($0) }
+        try halves.withUnsafeBytes { try backend.upload($0, to: tensor) }
+        return tensor
+    }
+
+    /// Rounded to the nearest bfloat16, ties to even.
+    private static func bfloat16(_ value: Float) -> UInt16 {
+        let bits = value.bitPattern
+        if value.isNaN { return UInt16(truncatingIfNeeded: bits >> 16) | 0x40 }
+        return UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ ((bits >> 16) & 1)) >> 16)
+    }
 }

@@ -17,7 +17,8 @@ package protocol LanguageModel: AnyObject {
     /// Scalars in the weights.
     var parameterCount: Int { get }
 
-    /// Runs the batch, writes its keys and values to `cache` and returns `[outputRows, D]` after the final norm, in workspace memory.
+    /// Runs the batch, writes its keys and values to `cache` and returns `[outputRows, D]` after the final norm, in workspace
+    /// memory.
     ///
     /// - Throws: ``TensorError`` when the workspace is too small or the device fails.
     func forward(_ batch: ForwardBatch, cache: KVCache, context: ForwardContext) throws -> Tensor

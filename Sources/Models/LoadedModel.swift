@@ -28,7 +28,8 @@ package struct LoadedModel {
         self.positionRule = positionRule
     }
 
-    /// Rotary positions `[axes][T]` of a prompt and the position of the first generated token; later tokens count on by one on all axes.
+    /// Rotary positions `[axes][T]` of a prompt and the position of the first generated token; later tokens count on by one on
+    /// all axes.
     ///
     /// - Throws: ``ModelError`` of kind `promptMismatch` when the runs of image tokens are not those of `images`.
     package func positions(

@@ -2,8 +2,8 @@
 package enum PositionRule: Sendable, Equatable {
     /// 0, 1, 2, … on one axis.
     case sequential
-    /// M-RoPE of Qwen2-VL and Qwen2.5-VL: text counts on all three axes (temporal, height, width); an image's rows get its start plus
-    /// their place in the merged grid, and the text after it goes on from the largest position (transformers 5.17.0
+    /// M-RoPE of Qwen2-VL and Qwen2.5-VL: text counts on all three axes (temporal, height, width); an image's rows get its
+    /// start plus their place in the merged grid, and the text after it goes on from the largest position (transformers 5.17.0
     /// `Qwen2_5_VLModel.get_rope_index`; Qwen2-VL, arXiv 2409.12191, section 2.1).
     case multimodal(imageTokenID: Int32, mergeSize: Int)
 

@@ -6,20 +6,23 @@ package struct PromptRule: Sendable {
     package let imageToken: String
     /// Id of ``imageToken`` when the configuration gives it; otherwise the tokenizer knows.
     package let configuredImageTokenID: Int32?
-    /// Jinja source of the chat template to use instead of the checkpoint's, where that cannot place images
-    /// (`InternVLChatModel` keeps its templates in Python); nil to use the checkpoint's.
-    package let chatTemplate: String?
+    /// When not nil, the chat template takes a message's content as one string, and each image in it is this text; content lists
+    /// are joined before rendering (`InternVLChatModel`, whose tokenizers bring templates for text).
+    package let imageContent: String?
+    /// Jinja source to use when the checkpoint has no chat template of its own; nil when it must have one.
+    package let fallbackTemplate: String?
     /// The text that replaces one placeholder.
     package let expansion: @Sendable (ProcessedImage) -> String
 
     package init(
-        imagePlaceholder: String, imageToken: String, configuredImageTokenID: Int32?, chatTemplate: String? = nil,
-        expansion: @escaping @Sendable (ProcessedImage) -> String
+        imagePlaceholder: String, imageToken: String, configuredImageTokenID: Int32?, imageContent: String? = nil,
+        fallbackTemplate: String? = nil, expansion: @escaping @Sendable (ProcessedImage) -> String
     ) {
         self.imagePlaceholder = imagePlaceholder
         self.imageToken = imageToken
         self.configuredImageTokenID = configuredImageTokenID
-        self.chatTemplate = chatTemplate
+        self.imageContent = imageContent
+        self.fallbackTemplate = fallbackTemplate
         self.expansion = expansion
     }
 

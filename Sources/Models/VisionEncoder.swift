@@ -10,7 +10,9 @@ package protocol VisionEncoder: AnyObject {
 
     /// Encodes several images, which may differ in size, in one pass.
     ///
-    /// - Parameter features: one `[tokenCount_i, D]` tensor of the activation type per image, already allocated, written by this call.
-    /// - Throws: ``TensorError`` when the workspace is too small or the device fails, ``ModelError`` when an image does not fit the model.
+    /// - Parameter features: one `[tokenCount_i, D]` tensor of the activation type per image, already allocated, which this
+    ///   call writes.
+    /// - Throws: ``TensorError`` when the workspace is too small or the device fails, ``ModelError`` when an image does not fit
+    ///   the model.
     func encode(_ images: [ProcessedImage], context: ForwardContext, into features: [Tensor]) throws
 }

@@ -1,0 +1,136 @@
+import Tensors
+
+/// What all layers of one pass share.
+struct DecoderPass {
+    let context: ForwardContext
+    let cosine: Tensor
+    let sine: Tensor
+    let slots: Tensor
+    let paged: PagedBatch
+
+    var backend: any Backend { context.backend }
+}
+
+/// One pre-norm decoder block: attention over the paged cache and a gated MLP, each added to the residual stream.
+struct DecoderLayer {
+    let attentionNorm: Parameter
+    let qkv: LinearWeight
+    /// Norms of each query and key head, or nil.
+    let queryNorm: Parameter?
+    let keyNorm: Parameter?
+    let output: LinearWeight
+    let mlpNorm: Parameter
+    let gateUp: LinearWeight
+    let down: LinearWeight
+    let config: DecoderConfig
+    let attention: AttentionOptions
+
+    init(_ scope: LayerScope, index: Int, config: DecoderConfig, names: DecoderNames) throws {
+        let (width, inner) = (config.hiddenSize, config.intermediateSize)
+        attentionNorm = try scope.vector("\(names.attentionNorm).weight", width)
+        qkv = try DecoderLayer.qkv(scope, config, names.qkv)
+        queryNorm = config.headNorms ? try scope.vector("\(names.queryNorm).weight", config.headSize) : nil
+        keyNorm = config.headNorms ? try scope.vector("\(names.keyNorm).weight", config.headSize) : nil
+        output = try scope.linear(names.output, in: config.queryWidth, out: width, bias: config.outputBias)
+        mlpNorm = try scope.vector("\(names.mlpNorm).weight", width)
+        gateUp = try scope.fused(
+            [(names.gate, inner), (names.up, inner)], in: width, bias: config.mlpBias, combine: .gateUp)
+        down = try scope.linear(names.down, in: inner, out: width, bias: config.mlpBias)
+        self.config = config
+        attention = AttentionOptions(scale: 1 / Float(config.headSize).squareRoot(), window: config.windows[index])
+    }
+
+    private static func qkv(_ scope: LayerScope, _ config: DecoderConfig, _ names: DecoderNames.QKV) throws -> LinearWeight {
+        switch names {
+        case .separate(let query, let key, let value):
+            return try scope.fused(
+                [(query, config.queryWidth), (key, config.keyWidth), (value, config.keyWidth)], in: config.hiddenSize,
+                bias: config.qkvBias)
+        case .grouped(let name):
+            let weight = try scope.host("\(name).weight", [config.qkvWidth, config.hiddenSize])
+            let bias = config.qkvBias ? try scope.host("\(name).bias", [config.qkvWidth]) : nil
+            let parts = ungrouped(config)
+            return try scope.makeLinear(parts.map { weight.rows($0) }, bias: bias.map { bias in parts.map { bias.rows($0) } })
+        }
+    }
+
+    /// Rows of a grouped matrix in the order queries, keys, values.
+    private static func ungrouped(_ config: DecoderConfig) -> [Range<Int>] {
+        let size = config.headSize
+        let queries = config.heads / config.kvHeads * size
+        let groups = (0..<config.kvHeads).map { $0 * (queries + 2 * size) }
+        return groups.map { $0..<$0 + queries } + groups.map { $0 + queries..<$0 + queries + size }
+            + groups.map { $0 + queries + size..<$0 + queries + 2 * size }
+    }
+
+    /// Adds attention and MLP to `x [T, D]` in place.
+    func forward(_ x: Tensor, cache: KVCacheLayer, pass: DecoderPass) throws {
+        try pass.context.workspace.scope {
+            let attended = try attend(x, cache: cache, pass: pass)
+            try pass.backend.linear(attended, output, epilogue: .accumulate, into: x)
+        }
+        try mlp(x, pass: pass)
+    }
+
+    /// The last layer: the same for the output rows alone, into `out [n, D]`; the other rows only leave their keys and values.
+    func forwardLast(_ x: Tensor, rows: Tensor, cache: KVCacheLayer, pass: DecoderPass, into out: Tensor) throws {
+        try pass.context.workspace.scope {
+            if out.rows == 0 {
+                _ = try project(x, cache: cache, pass: pass)
+                return
+            }
+            let attended = try attend(x, cache: cache, pass: pass)
+            let selected = try pass.context.activations(Shape(out.rows, config.queryWidth))
+            try pass.backend.gatherRows(attended, indices: rows, into: selected)
+            try pass.backend.gatherRows(x, indices: rows, into: out)
+            try pass.backend.linear(selected, output, epilogue: .accumulate, into: out)
+        }
+        if out.rows > 0 { try mlp(out, pass: pass) }
+    }
+
+    /// Queries `[T, H, E]` of the normed input; keys and values go to the cache.
+    private func project(_ x: Tensor, cache: KVCacheLayer, pass: DecoderPass) throws -> Tensor {
+        let (context, backend) = (pass.context, pass.backend)
+        let (rows, size) = (x.rows, config.headSize)
+        let projected = try context.activations(Shape(rows, config.qkvWidth))
+        try context.workspace.scope {
+            let normed = try context.activations(x.shape)
+            try backend.rmsNorm(x, weight: attentionNorm.tensor, epsilon: config.normEpsilon, into: normed)
+            try backend.linear(normed, qkv, epilogue: .store, into: projected)
+        }
+        let (keyStart, valueStart) = (config.queryWidth, config.queryWidth + config.keyWidth)
+        let query = projected.columns(0..<keyStart).reshaped(Shape(rows, config.heads, size))
+        let key = projected.columns(keyStart..<valueStart).reshaped(Shape(rows, config.kvHeads, size))
+        let value = projected.columns(valueStart..<config.qkvWidth).reshaped(Shape(rows, config.kvHeads, size))
+        if let queryNorm, let keyNorm {
+            try backend.rmsNorm(query, weight: queryNorm.tensor, epsilon: config.normEpsilon, into: query)
+            try backend.rmsNorm(key, weight: keyNorm.tensor, epsilon: config.normEpsilon, into: key)
+        }
+        // Queries and keys lie side by side, so one call turns both.
+        let turning = projected.columns(0..<valueStart).reshaped(Shape(rows, config.heads + config.kvHeads, size))
+        try backend.rotate(turning, cosine: pass.cosine, sine: pass.sine, style: .halves)
+        try backend.writeCache(keys: key, values: value, slots: pass.slots, cache: cache)
+        return query
+    }
+
+    /// Attention of every row, `[T, H · E]`.
+    private func attend(_ x: Tensor, cache: KVCacheLayer, pass: DecoderPass) throws -> Tensor {
+        let attended = try pass.context.activations(Shape(x.rows, config.heads, config.headSize))
+        try pass.context.workspace.scope {
+            let query = try project(x, cache: cache, pass: pass)
+            try pass.backend.pagedAttention(query, cache: cache, batch: pass.paged, options: attention, into: attended)
+        }
+        return attended.reshaped(Shape(x.rows, config.queryWidth))
+    }
+
+    private func mlp(_ x: Tensor, pass: DecoderPass) throws {
+        let (context, backend) = (pass.context, pass.backend)
+        try context.workspace.scope {
+            let normed = try context.activations(x.shape)
+            let inner = try context.activations(Shape(x.rows, config.intermediateSize))
+            try backend.rmsNorm(x, weight: mlpNorm.tensor, epsilon: config.normEpsilon, into: normed)
+            try backend.linear(normed, gateUp, epilogue: .gated(config.activation), into: inner)
+            try backend.linear(inner, down, epilogue: .accumulate, into: x)
+        }
+    }
+}

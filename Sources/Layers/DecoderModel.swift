@@ -1,0 +1,102 @@
+package import Tensors
+
+/// A decoder-only language model with rotary positions and a paged cache, built from a ``DecoderConfig``.
+///
+/// Qwen2, Qwen3, Llama and InternLM2 are this model with different numbers and names.
+package final class DecoderModel: LanguageModel {
+    package let config: DecoderConfig
+    package let parameterCount: Int
+    private let embedding: Parameter
+    private let layers: [DecoderLayer]
+    private let finalNorm: Parameter
+    private let head: LinearWeight
+    private let rotary: RotaryTables
+
+    /// Binds the weights.
+    ///
+    /// - Parameters:
+    ///   - body: the scope that holds the embedding, the layers and the final norm.
+    ///   - headName: full name of the head, without `.weight`.
+    package init(_ config: DecoderConfig, names: DecoderNames = .llama, body: LayerScope, headName: String) throws {
+        let loader = body.loader
+        let before = loader.parameterCount
+        self.config = config
+        let table = try body.host("\(names.embedding).weight", [config.vocabularySize, config.hiddenSize])
+        embedding = try body.parameter(table, dtype: table.dtype)
+        layers = try (0..<config.layers).map { index in
+            try DecoderLayer(body[names.layers][index], index: index, config: config, names: names)
+        }
+        finalNorm = try body.vector("\(names.finalNorm).weight", config.hiddenSize)
+        // As transformers 5 ties: a head that is in the file is used, whatever the configuration says.
+        if config.tiedHead, !loader.has("\(headName).weight") {
+            head = try loader.root.makeLinear([table], bias: nil)
+        } else {
+            head = try loader.root.linear(headName, in: config.hiddenSize, out: config.vocabularySize, bias: false)
+        }
+        rotary = RotaryTables(config.rotary)
+        parameterCount = loader.parameterCount - before
+    }
+
+    package var vocabularySize: Int { config.vocabularySize }
+    package var hiddenSize: Int { config.hiddenSize }
+    package var maxPositions: Int { config.maxPositions }
+    package var positionAxes: Int { rotary.axisCount }
+    package var cacheLayout: KVCacheLayout {
+        KVCacheLayout(layers: config.layers, kvHeads: config.kvHeads, headSize: config.headSize)
+    }
+
+    package func forward(_ batch: ForwardBatch, cache: KVCache, context: ForwardContext) throws -> Tensor {
+        precondition(batch.tokenCount > 0 && batch.slots.count == batch.tokenCount, "an incomplete batch")
+        let trimmed = batch.outputRows.count < batch.tokenCount
+        let out = try context.activations(Shape(batch.outputRows.count, config.hiddenSize))
+        try context.workspace.scope {
+            // Without trimming the residual stream may live in the output itself.
+            let x = trimmed ? try context.activations(Shape(batch.tokenCount, config.hiddenSize)) : out
+            try embed(batch, context: context, into: x)
+            let pass = try makePass(batch, context: context)
+            for (layer, layerCache) in zip(layers.dropLast(trimmed ? 1 : 0), cache.layers) {
+                try layer.forward(x, cache: layerCache, pass: pass)
+            }
+            if trimmed, let layer = layers.last, let layerCache = cache.layers.last {
+                let rows = try context.upload(batch.outputRows)
+                try layer.forwardLast(x, rows: rows, cache: layerCache, pass: pass, into: out)
+            }
+            if out.rows > 0 {
+                try context.backend.rmsNorm(out, weight: finalNorm.tensor, epsilon: config.normEpsilon, into: out)
+            }
+        }
+        return out
+    }
+
+    package func logits(_ hidden: Tensor, context: ForwardContext) throws -> Tensor {
+        let out = try context.workspace.allocate(Shape(hidden.rows, config.vocabularySize), dtype: .float32)
+        try context.backend.linear(hidden, head, epilogue: .store, into: out)
+        return out
+    }
+
+    /// Token embeddings, with the rows of images replaced by their features.
+    private func embed(_ batch: ForwardBatch, context: ForwardContext, into x: Tensor) throws {
+        var ids = batch.tokenIDs
+        for span in batch.imageSpans {
+            // An image token may lie outside the vocabulary; its embedding is replaced below.
+            for row in span.row..<span.row + span.features.rows { ids[row] = 0 }
+        }
+        try context.workspace.scope {
+            let indices = try context.upload(ids)
+            try context.backend.gatherRows(embedding.tensor, indices: indices, into: x)
+        }
+        for span in batch.imageSpans {
+            try context.backend.copy(span.features, into: x.rows(span.row..<span.row + span.features.rows))
+        }
+    }
+
+    private func makePass(_ batch: ForwardBatch, context: ForwardContext) throws -> DecoderPass {
+        let tables = try rotary.upload(batch, context: context)
+        let paged = PagedBatch(
+            queryStarts: try context.upload(batch.queryStarts), contextLengths: try context.upload(batch.contextLengths),
+            blockTables: try context.upload(batch.blockTables).reshaped(Shape(batch.sequenceCount, batch.maxBlocks)),
+            hostQueryStarts: batch.queryStarts, hostContextLengths: batch.contextLengths)
+        return DecoderPass(
+            context: context, cosine: tables.cosine, sine: tables.sine, slots: try context.upload(batch.slots), paged: paged)
+    }
+}

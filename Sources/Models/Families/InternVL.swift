@@ -1,0 +1,117 @@
+import Checkpoints
+import Imaging
+import JSON
+import Layers
+
+/// InternVL 2.5 to 3.5 as transformers has it (arXiv 2404.16821, 2412.05271). Transformers 5.17.0 `models/internvl`.
+enum InternVL {
+    static let family = ModelFamily(
+        name: "InternVL", architectures: ["InternVLForConditionalGeneration"],
+        formats: "the -HF checkpoints (Qwen2, Qwen3, Llama), as published and as transformers 5 saves them",
+        inputs: [.text, .images],
+        rename: { _ in
+            [
+                PrefixRename("vision_tower", to: "model.vision_tower"),
+                PrefixRename("multi_modal_projector", to: "model.multi_modal_projector"),
+                PrefixRename("language_model.model", to: "model.language_model"),
+                PrefixRename("language_model.lm_head", to: "lm_head"),
+            ]
+        }, build: build)
+
+    private static func build(_ checkpoint: Checkpoint, _ loader: WeightLoader) throws -> LoadedModel {
+        let config = checkpoint.config
+        let text = try config.object("text_config")
+        let language = try LanguageFamily.of(text, default: "qwen2")
+        var decoder = try language.decoder(text)
+        decoder.tiedHead = try config.bool("tie_word_embeddings", default: true)
+        let processor = try imageProcessor(checkpoint)
+        let vision = try encoderConfig(config, tileSize: processor.tiling.tileWidth, outputWidth: decoder.hiddenSize)
+        guard vision.tokensPerTile == processor.tokensPerTile else {
+            throw ModelError(
+                .configuration, subject: checkpoint.processorConfig?.file ?? config.file,
+                detail: "image_seq_length is \(processor.tokensPerTile), but a tile of \(vision.tileSize) pixels gives "
+                    + "\(vision.tokensPerTile) features")
+        }
+        loader.ignore("model.vision_tower.embeddings.mask_token")
+        return LoadedModel(
+            family: family.name,
+            language: try DecoderModel(
+                decoder, names: language.names, body: loader.root["model.language_model"], headName: "lm_head"),
+            vision: try TileEncoder(
+                vision, tower: loader.root["model.vision_tower"], connector: loader.root["model.multi_modal_projector"]),
+            imageProcessor: processor, promptRule: try promptRule(checkpoint),
+            eosTokenIDs: try checkpoint.eosTokenIDs(text: text))
+    }
+
+    private static func encoderConfig(_ config: ConfigReader, tileSize: Int, outputWidth: Int) throws -> TileEncoderConfig {
+        let vision = try config.object("vision_config")
+        let width = try vision.positive("hidden_size", default: 1024)
+        let heads = try vision.positive("num_attention_heads", default: 16)
+        guard width.isMultiple(of: heads) else { throw vision.invalid("num_attention_heads", "does not divide \(width)") }
+        let fileLayers = try vision.positive("num_hidden_layers", default: 24)
+        let epsilon = try vision.float("layer_norm_eps", default: 1e-6)
+        let featureLayer = try config.int("vision_feature_layer", default: -1)
+        let strategy = try config.string("vision_feature_select_strategy", default: "default")
+        guard strategy == "default" else {
+            throw config.invalid("vision_feature_select_strategy", "is \"\(strategy)\"; pixel shuffle needs \"default\"")
+        }
+        let block = VisionBlockConfig(
+            width: width, heads: heads, intermediateSize: try vision.positive("intermediate_size", default: 4096),
+            norm: try vision.normKind("norm_type", default: "layer_norm"), normEpsilon: epsilon,
+            attentionNorm: "layernorm_before",
+            mlpNorm: "layernorm_after",
+            qkv: .separate(query: "attention.q_proj", key: "attention.k_proj", value: "attention.v_proj"),
+            qkvBias: try vision.bool("attention_bias", default: false),
+            wideNorms: try vision.bool("use_qk_norm", default: false) ? ("attention.q_norm", "attention.k_norm") : nil,
+            output: "attention.projection_layer",
+            mlp: .plain(first: "mlp.fc1", second: "mlp.fc2", try vision.activation("hidden_act", default: "gelu")),
+            layerScales: ("lambda_1", "lambda_2"))
+        // Only the last layer's output goes through the final norm, and only where rows are not averaged.
+        let normed = try featureLayer == -1 && !vision.bool("use_mean_pooling", default: true)
+        let positions = try vision.bool("use_absolute_position_embeddings", default: true)
+        return TileEncoderConfig(
+            width: width, layers: try TileEncoderConfig.layersRun(featureLayer, of: fileLayers, config, "vision_feature_layer"),
+            fileLayers: fileLayers, patchSize: try vision.square("patch_size", default: 14), tileSize: tileSize,
+            tableSize: try vision.square("image_size", default: 448), block: block,
+            merge: try TileEncoderConfig.merge(config), outputWidth: outputWidth,
+            connectorActivation: try config.activation("projector_hidden_act", default: "gelu"),
+            classToken: "embeddings.cls_token", positionTable: positions ? "embeddings.position_embeddings" : nil,
+            patchEmbedding: "embeddings.patch_embeddings.projection", blocks: "encoder.layer",
+            finalNorm: normed ? ("layernorm", epsilon) : nil, connector: ("layer_norm", "linear_1", "linear_2"))
+    }
+
+    /// The processor tiles whatever preprocessor_config.json says: its own `crop_to_patches` is true.
+    private static func imageProcessor(_ checkpoint: Checkpoint) throws -> TileImageProcessor {
+        let config = try PreprocessorConfig(checkpoint)
+        let size = try config.reader?.objectIfPresent("size")
+        let (height, width) = (try size?.positive("height") ?? 384, try size?.positive("width") ?? 384)
+        let file = config.reader?.file ?? checkpoint.config.file
+        guard height == width else {
+            throw ModelError(
+                .configuration, subject: file, detail: "size is \(width)x\(height); the vision tower needs square tiles")
+        }
+        let (least, most) = (try config.int("min_patches", default: 1), try config.int("max_patches", default: 12))
+        guard least <= most else {
+            throw ModelError(.configuration, subject: file, detail: "min_patches \(least) is more than max_patches \(most)")
+        }
+        return TileImageProcessor(
+            tiling: InternVLTiling(form: .huggingFace, tileWidth: width, tileHeight: height, minTiles: least, maxTiles: most),
+            filter: try config.filter(default: .bicubic),
+            normalization: try config.normalization(mean: Normalization.clipMean, std: Normalization.clipStd),
+            tokensPerTile: try checkpoint.processorConfig?.positive("image_seq_length", default: 256) ?? 256)
+    }
+
+    /// The tokenizer's configuration names the tokens, beside its other keys or among the extra special tokens.
+    private static func promptRule(_ checkpoint: Checkpoint) throws -> PromptRule {
+        func token(_ key: String, _ fallback: String) -> String {
+            let config = checkpoint.tokenizerConfig
+            return config?.value(key)?.stringValue ?? config?.value("extra_special_tokens")?[key]?.stringValue ?? fallback
+        }
+        let image = token("context_image_token", "<IMG_CONTEXT>")
+        let (start, end) = (token("start_image_token", "<img>"), token("end_image_token", "</img>"))
+        return PromptRule(
+            imagePlaceholder: image, imageToken: image,
+            configuredImageTokenID: Int32(truncatingIfNeeded: try checkpoint.config.int("image_token_id", default: 151_667)),
+            expansion: { start + String(repeating: image, count: $0.tokenCount) + end })
+    }
+}

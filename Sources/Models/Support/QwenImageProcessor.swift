@@ -1,0 +1,73 @@
+import Checkpoints
+import Imaging
+
+/// Qwen2-VL's image strategy: the picture at its own resolution, sides rounded to multiples of a merged patch.
+/// Transformers 5.17.0 `image_processing_qwen2_vl.py`.
+struct QwenImageProcessor: ImageProcessor {
+    private let patchSize: Int
+    private let mergeSize: Int
+    private let temporalPatchSize: Int
+    private let minPixels: Int
+    private let maxPixels: Int
+    private let resizes: Bool
+    private let filter: ResampleFilter
+    private let normalization: Normalization
+
+    init(_ checkpoint: Checkpoint, vision: QwenVisionConfig) throws {
+        let config = try PreprocessorConfig(checkpoint)
+        patchSize = try config.int("patch_size", default: 14)
+        mergeSize = try config.int("merge_size", default: 2)
+        temporalPatchSize = try config.int("temporal_patch_size", default: 2)
+        guard patchSize == vision.patchSize, mergeSize == vision.mergeSize, temporalPatchSize == vision.temporalPatchSize,
+            vision.channels == 3
+        else {
+            throw ModelError(
+                .configuration, subject: config.reader?.file ?? checkpoint.config.file,
+                detail: "patches of \(patchSize), merged by \(mergeSize), \(temporalPatchSize) frames are not what config.json's "
+                    + "vision_config takes: \(vision.patchSize), \(vision.mergeSize), \(vision.temporalPatchSize)")
+        }
+        // `min_pixels` and `max_pixels`, where present, replace the sides of `size`.
+        let size = try config.reader?.objectIfPresent("size")
+        minPixels = try QwenImageProcessor.bound("min_pixels", "shortest_edge", config.reader, size, default: 56 * 56)
+        maxPixels = try QwenImageProcessor.bound("max_pixels", "longest_edge", config.reader, size, default: 28 * 28 * 1280)
+        resizes = try config.reader?.bool("do_resize", default: true) ?? true
+        filter = try config.filter(default: .bicubic)
+        normalization = try config.normalization(mean: Normalization.clipMean, std: Normalization.clipStd)
+    }
+
+    private static func bound(
+        _ key: String, _ edge: String, _ reader: ConfigReader?, _ size: ConfigReader?, default fallback: Int
+    ) throws -> Int {
+        if let reader, let pixels = try reader.intIfPresent(key) { return pixels }
+        guard let size else { return fallback }
+        // Early files wrote the bounds under their own names here.
+        return try size.intIfPresent(key) ?? size.int(edge)
+    }
+
+    func process(_ image: RGBImage, options: ImageOptions) throws -> ProcessedImage {
+        let factor = patchSize * mergeSize
+        var picture = image
+        if resizes {
+            let (height, width) = try smartResize(
+                height: image.height, width: image.width, factor: factor, minPixels: options.minPixels ?? minPixels,
+                maxPixels: options.maxPixels ?? maxPixels)
+            guard height > 0, width > 0 else {
+                throw ModelError(
+                    .unsupportedImage, subject: "image of \(image.width)x\(image.height)",
+                    detail: "becomes \(width)x\(height) under max_pixels \(options.maxPixels ?? maxPixels); raise it")
+            }
+            picture = resize(image, width: width, height: height, filter: filter)
+        }
+        guard picture.width.isMultiple(of: factor), picture.height.isMultiple(of: factor) else {
+            throw ModelError(
+                .unsupportedImage, subject: "image of \(picture.width)x\(picture.height)",
+                detail: "sides must be multiples of \(factor) when preprocessor_config.json turns do_resize off")
+        }
+        let grid = [1, picture.height / patchSize, picture.width / patchSize]
+        return ProcessedImage(
+            pixels: qwenPatches(
+                picture, patch: patchSize, merge: mergeSize, temporal: temporalPatchSize, normalization: normalization),
+            dimensions: [grid[1] * grid[2], 3 * temporalPatchSize * patchSize * patchSize], grid: grid,
+            tokenCount: grid[1] * grid[2] / (mergeSize * mergeSize))
+    }
+}

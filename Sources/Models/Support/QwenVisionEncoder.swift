@@ -1,0 +1,101 @@
+import Layers
+import Tensors
+
+/// The vision tower of Qwen2-VL and Qwen2.5-VL with its patch merger, over images of any sizes at once.
+final class QwenVisionEncoder: VisionEncoder {
+    private let config: QwenVisionConfig
+    private let patchEmbedding: LinearWeight
+    private let blocks: [VisionBlock]
+    private let merger: Connector
+    private let rotary: GridRotary
+    let parameterCount: Int
+
+    init(_ config: QwenVisionConfig, _ scope: LayerScope) throws {
+        let before = scope.loader.parameterCount
+        self.config = config
+        patchEmbedding = try scope.linear(
+            "patch_embed.proj", in: config.patchFeatures, out: config.width, bias: false,
+            kernel: [config.channels, config.temporalPatchSize, config.patchSize, config.patchSize])
+        blocks = try (0..<config.layers).map { try VisionBlock(scope["blocks"][$0], config.block) }
+        let unit = config.mergeSize * config.mergeSize
+        merger = try Connector(
+            scope["merger"], norm: ("ln_q", config.norm, 1e-6), span: .row, first: "mlp.0", second: "mlp.2", activation: .gelu,
+            in: config.width, merge: unit, hidden: unit * config.width, out: config.outputWidth)
+        rotary = GridRotary(headSize: config.width / config.heads, theta: config.theta)
+        parameterCount = scope.loader.parameterCount - before
+    }
+
+    var featureSize: Int { config.outputWidth }
+
+    func encode(_ images: [ProcessedImage], context: ForwardContext, into features: [Tensor]) throws {
+        try check(images, features)
+        let layout = PatchLayout(grids: images.map(\.grid), merge: config.mergeSize, window: config.window?.side)
+        try context.workspace.scope {
+            let x = try context.activations(Shape(layout.rows.count, config.width))
+            try context.workspace.scope {
+                let patches = try context.uploadActivations(
+                    ordered(images, layout), shape: Shape(layout.rows.count, config.patchFeatures))
+                try context.backend.linear(patches, patchEmbedding, epilogue: .store, into: x)
+            }
+            let tables = try rotary.upload(rows: layout.rows, columns: layout.columns, context: context)
+            let frames = try Segments(layout.frames, context: context)
+            let windows = config.window == nil ? frames : try Segments(layout.windows, context: context)
+            for (index, block) in blocks.enumerated() {
+                let whole = config.window?.fullLayers.contains(index) ?? true
+                try block.forward(x, segments: whole ? frames : windows, rotary: tables, context: context)
+            }
+            try merge(x, layout, context: context, into: features)
+        }
+    }
+
+    /// Patches of all images in tower order: the reordering costs nothing while they are gathered for upload.
+    private func ordered(_ images: [ProcessedImage], _ layout: PatchLayout) -> [Float] {
+        let block = config.mergeSize * config.mergeSize * config.patchFeatures
+        var values: [Float] = []
+        values.reserveCapacity(layout.rows.count * config.patchFeatures)
+        for (index, image) in images.enumerated() {
+            let first = layout.images[index]
+            for source in layout.blocks[first..<layout.images[index + 1]] {
+                let start = (Int(source) - first) * block
+                values.append(contentsOf: image.pixels[start..<start + block])
+            }
+        }
+        return values
+    }
+
+    /// Blocks of patches to feature rows, back in the order of the pixels.
+    private func merge(_ x: Tensor, _ layout: PatchLayout, context: ForwardContext, into features: [Tensor]) throws {
+        let hidden = try merger.hidden(x, context: context)
+        let reordered = config.window != nil
+        let inverse = reordered ? layout.inverse : []
+        for (index, feature) in features.enumerated() {
+            let range = layout.images[index]..<layout.images[index + 1]
+            try context.workspace.scope {
+                guard reordered else {
+                    try merger.project(hidden.rows(range), into: feature, context: context)
+                    return
+                }
+                let merged = try context.activations(feature.shape)
+                try merger.project(hidden.rows(range), into: merged, context: context)
+                let indices = try context.upload(inverse[range].map { $0 - Int32(range.lowerBound) })
+                try context.backend.gatherRows(merged, indices: indices, into: feature)
+            }
+        }
+    }
+
+    private func check(_ images: [ProcessedImage], _ features: [Tensor]) throws(ModelError) {
+        precondition(images.count == features.count, "one feature tensor per image")
+        for (index, image) in images.enumerated() {
+            let grid = image.grid
+            guard grid.count == 3, grid[1] % config.mergeSize == 0, grid[2] % config.mergeSize == 0,
+                image.dimensions == [grid[0] * grid[1] * grid[2], config.patchFeatures],
+                features[index].rows == image.tokenCount
+            else {
+                throw ModelError(
+                    .unsupportedImage, subject: "image \(index + 1)",
+                    detail: "patches \(image.dimensions) on a grid \(grid) do not fit a tower that takes \(config.patchFeatures) "
+                        + "values per patch and merges \(config.mergeSize)x\(config.mergeSize)")
+            }
+        }
+    }
+}

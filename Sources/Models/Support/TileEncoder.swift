@@ -1,0 +1,201 @@
+import Layers
+import Tensors
+
+/// InternViT and its connector in numbers and names.
+struct TileEncoderConfig {
+    var width: Int
+    /// Blocks to run: features may be taken before the last.
+    var layers: Int
+    /// Blocks in the file.
+    var fileLayers: Int
+    var patchSize: Int
+    /// Side of a tile in pixels, and of the tiles that the position table was made for.
+    var tileSize: Int
+    var tableSize: Int
+    var block: VisionBlockConfig
+    /// Patches per side that become one feature row.
+    var merge: Int
+    /// Feature rows go down the columns first (`ps_version` v1 of the original code).
+    var transposed = false
+    var outputWidth: Int
+    var connectorActivation = Activation.gelu
+
+    // Names below the tower's scope and the connector's.
+    var classToken: String
+    /// nil when the tower has no position table.
+    var positionTable: String?
+    var patchEmbedding: String
+    var blocks: String
+    /// Name and epsilon of a layer norm after the last block.
+    var finalNorm: (name: String, epsilon: Float)?
+    var connector: (norm: String, first: String, second: String)
+
+    /// Patches per side of a tile.
+    var side: Int { tileSize / patchSize }
+    var tokensPerTile: Int { (side / merge) * (side / merge) }
+}
+
+/// InternViT over square tiles, pixel shuffle and MLP: both published forms of InternVL.
+///
+/// Tiles are independent, so they run in groups whose activations stay small.
+final class TileEncoder: VisionEncoder {
+    private let config: TileEncoderConfig
+    private let patchEmbedding: LinearWeight
+    /// `[1 + patches, D]`: the class token with its position, then the positions of the patches.
+    private let start: Parameter
+    private let blocks: [VisionBlock]
+    private let finalNorm: Norm?
+    private let connector: Connector
+    let parameterCount: Int
+
+    /// Rows of all tiles of a group, at most (but at least one tile).
+    private static let rowsPerGroup = 4608
+
+    init(_ config: TileEncoderConfig, tower: LayerScope, connector scope: LayerScope) throws {
+        let loader = tower.loader
+        let before = loader.parameterCount
+        self.config = config
+        patchEmbedding = try tower.linear(
+            config.patchEmbedding, in: 3 * config.patchSize * config.patchSize, out: config.width, bias: true,
+            kernel: [3, config.patchSize, config.patchSize])
+        start = try TileEncoder.startTable(config, tower)
+        blocks = try (0..<config.layers).map { try VisionBlock(tower[config.blocks][$0], config.block) }
+        for unused in config.layers..<config.fileLayers { loader.ignore(tower[config.blocks][unused].prefix) }
+        finalNorm = try config.finalNorm.map { try Norm(.layer, tower, $0.name, size: config.width, epsilon: $0.epsilon) }
+        connector = try Connector(
+            scope, norm: (config.connector.norm, .layer, 1e-5), span: .merged, first: config.connector.first,
+            second: config.connector.second, activation: config.connectorActivation, in: config.width,
+            merge: config.merge * config.merge, hidden: config.outputWidth, out: config.outputWidth)
+        parameterCount = loader.parameterCount - before
+    }
+
+    /// Class token and positions as one table that rows are filled with before patches are added.
+    private static func startTable(_ config: TileEncoderConfig, _ tower: LayerScope) throws -> Parameter {
+        let width = config.width
+        var table = try tower.host(config.classToken, [1, 1, width]).floats()
+        if let name = config.positionTable {
+            let trained = config.tableSize / config.patchSize
+            let positions = try tower.host(name, [1, 1 + trained * trained, width]).floats()
+            for column in 0..<width { table[column] += positions[column] }
+            table += BicubicGrid.resized(Array(positions[width...]), side: trained, channels: width, newSide: config.side)
+        } else {
+            table += [Float](repeating: 0, count: config.side * config.side * width)
+        }
+        let rows = 1 + config.side * config.side
+        return try tower.parameter(
+            HostTensor(name: tower.full("positions"), dimensions: [rows, width], floats: table), dtype: .float32)
+    }
+
+    var featureSize: Int { config.outputWidth }
+
+    func encode(_ images: [ProcessedImage], context: ForwardContext, into features: [Tensor]) throws {
+        try check(images, features)
+        let tiles = images.enumerated().flatMap { index, image in (0..<image.dimensions[0]).map { (image: index, tile: $0) } }
+        let group = max(1, TileEncoder.rowsPerGroup / (1 + config.side * config.side))
+        for first in stride(from: 0, to: tiles.count, by: group) {
+            let part = Array(tiles[first..<min(first + group, tiles.count)])
+            try context.workspace.scope {
+                let x = try embed(part, images, context: context)
+                try encode(x, part, context: context, into: features)
+            }
+        }
+    }
+
+    /// Patch embeddings with positions, `[tiles · (1 + patches), D]`.
+    private func embed(_ tiles: [(image: Int, tile: Int)], _ images: [ProcessedImage], context: ForwardContext) throws -> Tensor {
+        let patches = config.side * config.side
+        let x = try context.activations(Shape(tiles.count * (1 + patches), config.width))
+        try context.workspace.scope {
+            let indices = try context.upload(tiles.flatMap { _ in 0...Int32(patches) })
+            try context.backend.gatherRows(start.tensor, indices: indices, into: x)
+        }
+        try context.workspace.scope {
+            let values = tiles.flatMap { pixelRows(images[$0.image], tile: $0.tile) }
+            let shape = Shape(tiles.count * patches, 3 * config.patchSize * config.patchSize)
+            let rows = try context.uploadActivations(values, shape: shape)
+            for tile in 0..<tiles.count {
+                let firstRow = tile * (1 + patches) + 1
+                try context.backend.linear(
+                    rows.rows(tile * patches..<(tile + 1) * patches), patchEmbedding, epilogue: .accumulate,
+                    into: x.rows(firstRow..<firstRow + patches))
+            }
+        }
+        return x
+    }
+
+    /// Pixels of one tile, patch by patch: `[patches, 3 · patch · patch]` from planes `[3, S, S]`.
+    private func pixelRows(_ image: ProcessedImage, tile: Int) -> [Float] {
+        let (size, patch, side) = (config.tileSize, config.patchSize, config.side)
+        let plane = size * size
+        var rows: [Float] = []
+        rows.reserveCapacity(3 * side * side * patch * patch)
+        for top in 0..<side {
+            for left in 0..<side {
+                for channel in 0..<3 {
+                    let corner = (3 * tile + channel) * plane + top * patch * size + left * patch
+                    for line in 0..<patch {
+                        rows.append(contentsOf: image.pixels[corner + line * size..<corner + line * size + patch])
+                    }
+                }
+            }
+        }
+        return rows
+    }
+
+    private func encode(_ x: Tensor, _ tiles: [(image: Int, tile: Int)], context: ForwardContext, into features: [Tensor]) throws
+    {
+        let patches = config.side * config.side
+        let segments = try Segments((0...tiles.count).map { Int32($0 * (1 + patches)) }, context: context)
+        for block in blocks { try block.forward(x, segments: segments, rotary: nil, context: context) }
+        try finalNorm?(x, into: x, backend: context.backend)
+        let shuffled = try context.activations(
+            Shape(tiles.count * config.tokensPerTile * config.merge * config.merge, config.width))
+        try context.backend.gatherRows(x, indices: try context.upload(shuffle(tiles: tiles.count)), into: shuffled)
+        let hidden = try connector.hidden(shuffled, context: context)
+        let tokens = config.tokensPerTile
+        var first = 0
+        while first < tiles.count {
+            // Tiles of one image lie together, here and in its features.
+            let (image, tile) = tiles[first]
+            var end = first + 1
+            while end < tiles.count, tiles[end].image == image { end += 1 }
+            try connector.project(
+                hidden.rows(first * tokens..<end * tokens),
+                into: features[image].rows(tile * tokens..<(tile + end - first) * tokens), context: context)
+            first = end
+        }
+    }
+
+    /// For each merged patch of each feature row, its row of the tower: pixel shuffle as one gather, without the class token.
+    private func shuffle(tiles: Int) -> [Int32] {
+        let (side, merge) = (config.side, config.merge)
+        var indices: [Int32] = []
+        for tile in 0..<tiles {
+            let firstPatch = tile * (1 + side * side) + 1
+            for a in 0..<side / merge {
+                for b in 0..<side / merge {
+                    let (row, column) = config.transposed ? (b, a) : (a, b)
+                    for y in 0..<merge {
+                        for x in 0..<merge {
+                            indices.append(Int32(firstPatch + (row * merge + y) * side + column * merge + x))
+                        }
+                    }
+                }
+            }
+        }
+        return indices
+    }
+
+    private func check(_ images: [ProcessedImage], _ features: [Tensor]) throws(ModelError) {
+        precondition(images.count == features.count, "one feature tensor per image")
+        for (index, image) in images.enumerated() {
+            guard image.dimensions.count == 4, Array(image.dimensions.dropFirst()) == [3, config.tileSize, config.tileSize],
+                features[index].rows == image.dimensions[0] * config.tokensPerTile
+            else {
+                throw ModelError(
+                    .unsupportedImage, subject: "image \(index + 1)",
+                    detail: "pixels \(image.dimensions) are not tiles of \(config.tileSize)x\(config.tileSize)")
+            }
+        }
+    }
+}
