@@ -58,7 +58,8 @@ package protocol Backend: AnyObject {
     /// Bidirectional attention inside each segment: `q [T, H, E]`, `k`, `v` `[T, G, E]`, `out [T, H, E]`; `segments` `[S+1]` int32 row
     /// starts with the total at the end, also given as `hostSegments`.
     func segmentedAttention(
-        _ q: Tensor, _ k: Tensor, _ v: Tensor, segments: Tensor, hostSegments: [Int32], options: AttentionOptions, into out: Tensor) throws
+        _ q: Tensor, _ k: Tensor, _ v: Tensor, segments: Tensor, hostSegments: [Int32], options: AttentionOptions,
+        into out: Tensor) throws
     /// `out[i] = table[indices[i]]` for `table [N, D]` of any floating type, converted to `out`'s; `indices` int32.
     func gatherRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws
     /// `out[indices[i]] = source[i]`.

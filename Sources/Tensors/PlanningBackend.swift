@@ -1,5 +1,7 @@
 /// A backend that computes nothing: it gives out addresses that are never touched and counts the bytes asked for.
 ///
+/// It also counts the ``work`` of the operations, so that a measured time can be held against the machine's ceilings.
+///
 /// Running a model's forward pass on it with the largest batch allowed tells what the pass needs, before anything large is allocated.
 package final class PlanningBackend: Backend {
     package let device: Device
@@ -9,6 +11,24 @@ package final class PlanningBackend: Backend {
     package let weightType: DType
     /// Bytes asked for by ``allocate(byteCount:purpose:)``, by purpose.
     package private(set) var allocated: [String: Int] = [:]
+    /// What the operations so far would have cost.
+    package private(set) var work = Work()
+
+    /// The cost of operations: what no implementation can avoid.
+    package struct Work: Sendable, Equatable {
+        /// Floating-point operations of matrix products, attention included; a multiply-add is two.
+        package var operations = 0.0
+        /// Bytes of weights read, each matrix once per call.
+        package var weightBytes = 0.0
+        /// Bytes of cached keys and values read, each once per call.
+        package var cacheBytes = 0.0
+
+        package init(operations: Double = 0, weightBytes: Double = 0, cacheBytes: Double = 0) {
+            self.operations = operations
+            self.weightBytes = weightBytes
+            self.cacheBytes = cacheBytes
+        }
+    }
 
     /// Stands in for a backend with these properties.
     package init(device: Device, activationType: DType, cacheType: DType, weightType: DType) {
@@ -65,17 +85,38 @@ package final class PlanningBackend: Backend {
         return (Tensor(pointer: owner.pointer, dtype: dtype, shape: shape), owner)
     }
 
-    package func linear(_ x: Tensor, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor) throws {}
+    package func linear(_ x: Tensor, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor) throws {
+        let elements = Double(weight.inFeatures) * Double(weight.outFeatures)
+        work.operations += 2 * elements * Double(x.rows)
+        work.weightBytes += elements * Double(weightType.size)
+    }
+
     package func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into out: Tensor) throws {}
     package func layerNorm(_ x: Tensor, weight: Tensor, bias: Tensor?, epsilon: Float, into out: Tensor) throws {}
     package func rotate(_ x: Tensor, cosine: Tensor, sine: Tensor, style: RotaryStyle) throws {}
     package func writeCache(keys k: Tensor, values v: Tensor, slots: Tensor, cache: KVCacheLayer) throws {}
     package func pagedAttention(
         _ q: Tensor, cache: KVCacheLayer, batch: PagedBatch, options: AttentionOptions, into out: Tensor
-    ) throws {}
+    ) throws {
+        for (sequence, length) in batch.hostContextLengths.enumerated() {
+            let queries = Double(batch.hostQueryStarts[sequence + 1] - batch.hostQueryStarts[sequence])
+            let context = min(Double(length), Double(options.window ?? .max))
+            // Query j of n sees the context but the n - 1 - j positions after it; scores and values cost 2 E each.
+            let pairs = options.window == nil ? queries * context - queries * (queries - 1) / 2 : queries * context
+            work.operations += 4 * pairs * Double(q.width)
+            work.cacheBytes += 2 * context * Double(cache.kvHeads * cache.headSize * cacheType.size)
+        }
+    }
+
     package func segmentedAttention(
-        _ q: Tensor, _ k: Tensor, _ v: Tensor, segments: Tensor, hostSegments: [Int32], options: AttentionOptions, into out: Tensor
-    ) throws {}
+        _ q: Tensor, _ k: Tensor, _ v: Tensor, segments: Tensor, hostSegments: [Int32], options: AttentionOptions,
+        into out: Tensor
+    ) throws {
+        for (start, end) in zip(hostSegments, hostSegments.dropFirst()) {
+            work.operations += 4 * Double(end - start) * Double(end - start) * Double(q.width)
+        }
+    }
+
     package func gatherRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws {}
     package func scatterRows(_ source: Tensor, indices: Tensor, into out: Tensor) throws {}
     package func add(_ x: Tensor, into out: Tensor) throws {}

@@ -1,0 +1,98 @@
+/// How the engine uses its device. Names and defaults follow LMDeploy's engine configurations in Swift spelling.
+public struct EngineConfig: Sendable, Equatable {
+    /// Where the model runs.
+    public enum DeviceChoice: Sendable, Equatable {
+        /// The best device present.
+        case auto
+        case cpu
+        /// One NVIDIA GPU by index.
+        case cuda(Int)
+    }
+
+    /// The arithmetic of weights and matrix products.
+    public enum Precision: String, Sendable, CaseIterable {
+        /// The checkpoint's own type: bfloat16 where it is 16-bit.
+        case auto
+        /// Everything in float32: the exact mode that results are compared in.
+        case float32
+        case bfloat16
+        case float16
+    }
+
+    public var device: DeviceChoice
+    public var dtype: Precision
+    /// Longest prompt plus response in tokens; nil takes the model's, reduced to what memory holds.
+    public var sessionLen: Int?
+    /// Sequences that run together.
+    public var maxBatchSize: Int
+    /// The KV cache's share of the memory that is free once weights and workspaces are placed, between 0 and 1; a number above 1
+    /// is a count of blocks.
+    public var cacheMaxEntryCount: Double
+    /// Positions in one KV block, a power of two.
+    public var cacheBlockSeqLen: Int
+    /// Most tokens one pass computes; longer prompts are prefilled in chunks. nil: 8192 on a GPU, 2048 on a CPU.
+    public var maxPrefillTokenNum: Int?
+    /// CPU threads; nil takes the cores this process may use.
+    public var threads: Int?
+
+    public init(
+        device: DeviceChoice = .auto, dtype: Precision = .auto, sessionLen: Int? = nil, maxBatchSize: Int = 16,
+        cacheMaxEntryCount: Double = 0.8, cacheBlockSeqLen: Int = 64, maxPrefillTokenNum: Int? = nil, threads: Int? = nil
+    ) {
+        self.device = device
+        self.dtype = dtype
+        self.sessionLen = sessionLen
+        self.maxBatchSize = maxBatchSize
+        self.cacheMaxEntryCount = cacheMaxEntryCount
+        self.cacheBlockSeqLen = cacheBlockSeqLen
+        self.maxPrefillTokenNum = maxPrefillTokenNum
+        self.threads = threads
+    }
+
+    /// - Throws: ``EngineError`` of kind `invalidConfiguration` naming the option.
+    package func validate() throws(EngineError) {
+        func require(_ condition: Bool, _ detail: String) throws(EngineError) {
+            if !condition { throw EngineError(.invalidConfiguration, detail) }
+        }
+        try require(sessionLen.map { $0 > 0 } ?? true, "sessionLen must be positive")
+        try require(maxBatchSize > 0, "maxBatchSize must be positive")
+        try require(
+            cacheMaxEntryCount > 0, "cacheMaxEntryCount must be a share of free memory up to 1, or a count of blocks above 1")
+        try require(
+            cacheBlockSeqLen > 0 && cacheBlockSeqLen & (cacheBlockSeqLen - 1) == 0, "cacheBlockSeqLen must be a power of two")
+        try require(maxPrefillTokenNum.map { $0 > 0 } ?? true, "maxPrefillTokenNum must be positive")
+        try require(threads.map { (1...1024).contains($0) } ?? true, "threads must be between 1 and 1024")
+    }
+}
+
+/// How images are encoded.
+public struct VisionConfig: Sendable, Equatable {
+    /// Most images in one pass of the vision encoder. It bounds the encoder's workspace, which is part of the memory plan.
+    public var maxBatchSize: Int
+    /// Most tiles of an image in families that tile; nil takes the checkpoint's.
+    public var maxTiles: Int?
+    /// Pixel bounds in families with native resolution; nil takes the checkpoint's.
+    public var minPixels: Int?
+    public var maxPixels: Int?
+
+    public init(maxBatchSize: Int = 8, maxTiles: Int? = nil, minPixels: Int? = nil, maxPixels: Int? = nil) {
+        self.maxBatchSize = maxBatchSize
+        self.maxTiles = maxTiles
+        self.minPixels = minPixels
+        self.maxPixels = maxPixels
+    }
+
+    /// - Throws: ``EngineError`` of kind `invalidConfiguration` naming the option.
+    package func validate() throws(EngineError) {
+        for (name, value) in [
+            ("maxTiles", maxTiles), ("minPixels", minPixels), ("maxPixels", maxPixels), ("maxBatchSize", maxBatchSize),
+        ] {
+            if let value, value <= 0 {
+                throw EngineError(.invalidConfiguration, "VisionConfig.\(name) must be positive, not \(value)")
+            }
+        }
+        if let minPixels, let maxPixels, minPixels > maxPixels {
+            throw EngineError(.invalidConfiguration, "VisionConfig.minPixels \(minPixels) exceeds maxPixels \(maxPixels)")
+        }
+    }
+}

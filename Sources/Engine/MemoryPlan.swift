@@ -1,0 +1,133 @@
+import Layers
+package import Models
+package import Tensors
+
+/// Where the device's memory goes, computed before anything large is allocated.
+///
+/// Weights, activations at their largest batch and the vision encoder's workspace come first; the KV cache gets a share of what is left. A
+/// request that was admitted then never runs out of memory.
+package struct MemoryPlan: Sendable, Equatable {
+    /// Packed weights.
+    package var weightBytes = 0
+    /// The language model's workspace for a pass of ``maxPrefillTokens`` tokens and the logits of ``maxBatchSize`` rows.
+    package var activationBytes = 0
+    /// The KV cache.
+    package var cacheBytes = 0
+    /// Memory that was free when the plan was made, weights not yet loaded.
+    package var freeBytes = 0
+
+    package var blockCount = 0
+    package var blockSize = 0
+    package var sessionLen = 0
+    package var maxBatchSize = 0
+    package var maxPrefillTokens = 0
+
+    package init() {}
+
+    /// Plans `model`, built on a ``PlanningBackend`` that counted its weights.
+    ///
+    /// - Throws: ``EngineError`` of kind `outOfMemory` saying what is needed, what is there and which option would fit, or
+    ///   `invalidConfiguration` when the session is longer than the model allows.
+    package init(
+        model: LoadedModel, planner: PlanningBackend, config: EngineConfig, freeBytes: Int
+    ) throws {
+        self.freeBytes = freeBytes
+        weightBytes = planner.allocated["weights"] ?? 0
+        blockSize = config.cacheBlockSeqLen
+        maxBatchSize = config.maxBatchSize
+        let longest = model.language.maxPositions
+        if let asked = config.sessionLen, asked > longest {
+            throw EngineError(
+                .invalidConfiguration,
+                "sessionLen \(asked) is more than the \(longest) positions the model was made for; lower it")
+        }
+        let wanted = config.sessionLen ?? longest
+        // A pass never holds more than every sequence's whole session.
+        let chunk = config.maxPrefillTokenNum ?? (planner.device == .cpu ? 2048 : 8192)
+        maxPrefillTokens = max(min(chunk, wanted * maxBatchSize), maxBatchSize)
+        activationBytes = try MemoryPlan.activationBytes(
+            model.language, tokens: maxPrefillTokens, rows: maxBatchSize, sessionLen: wanted, blockSize: blockSize,
+            planner: planner)
+
+        let bytesPerBlock = model.language.cacheLayout.bytesPerToken(planner.cacheType) * blockSize
+        let room = freeBytes - weightBytes - activationBytes
+        guard room > bytesPerBlock else {
+            throw EngineError(
+                .outOfMemory,
+                "weights need \(MemoryPlan.format(weightBytes)) and activations \(MemoryPlan.format(activationBytes)), "
+                    + "\(MemoryPlan.format(freeBytes)) are free on \(planner.device); lower maxPrefillTokenNum or maxBatchSize, use dtype bfloat16, "
+                    + "or a smaller model")
+        }
+        let perSession = (wanted + blockSize - 1) / blockSize
+        if config.cacheMaxEntryCount > 1 {
+            blockCount = Int(config.cacheMaxEntryCount)
+            guard blockCount * bytesPerBlock <= room else {
+                throw EngineError(
+                    .outOfMemory,
+                    "\(blockCount) cache blocks need \(MemoryPlan.format(blockCount * bytesPerBlock)), \(MemoryPlan.format(room)) are left; "
+                        + "at most \(room / bytesPerBlock) fit (cacheMaxEntryCount)")
+            }
+        } else {
+            blockCount = min(Int(Double(room) * config.cacheMaxEntryCount) / bytesPerBlock, perSession * maxBatchSize)
+        }
+        sessionLen = min(wanted, blockCount * blockSize)
+        if config.sessionLen != nil, sessionLen < wanted {
+            throw EngineError(
+                .outOfMemory,
+                "a session of \(wanted) tokens needs \(MemoryPlan.format(perSession * bytesPerBlock)) of cache, "
+                    + "\(MemoryPlan.format(blockCount * bytesPerBlock)) are planned; at most sessionLen \(sessionLen) fits")
+        }
+        guard sessionLen > 0 else {
+            throw EngineError(.outOfMemory, "no cache block fits the memory that is left; raise cacheMaxEntryCount")
+        }
+        cacheBytes = blockCount * bytesPerBlock
+    }
+
+    /// Bytes of workspace that a pass of `tokens` tokens and `rows` rows of logits takes at its worst, found by running it without
+    /// computing.
+    private static func activationBytes(
+        _ language: any LanguageModel, tokens: Int, rows: Int, sessionLen: Int, blockSize: Int, planner: PlanningBackend
+    ) throws -> Int {
+        let workspace = try Workspace(backend: planner, byteCount: .max / 4)
+        let context = ForwardContext(backend: planner, workspace: workspace)
+        let cache = try KVCache(layout: language.cacheLayout, blockCount: 1, blockSize: blockSize, backend: planner)
+        // Every row wanted is the most a pass can be asked for; sequences cost block tables.
+        var batch = ForwardBatch()
+        let sequences = min(rows, tokens)
+        batch.tokenIDs = [Int32](repeating: 0, count: tokens)
+        batch.positions = Array(repeating: batch.tokenIDs, count: language.positionAxes)
+        batch.slots = batch.tokenIDs
+        batch.outputRows = Array(0..<Int32(tokens))
+        batch.queryStarts = (0...sequences).map { Int32($0 == sequences ? tokens : $0) }
+        batch.contextLengths = [Int32](repeating: Int32(sessionLen), count: sequences)
+        batch.maxBlocks = (sessionLen + blockSize - 1) / blockSize
+        batch.blockTables = [Int32](repeating: 0, count: sequences * batch.maxBlocks)
+        let hidden = try language.forward(batch, cache: cache, context: context)
+        let logits = try language.logits(hidden.rows(0..<rows), context: context)
+        _ = try workspace.allocate(logits.shape, dtype: .float32)
+        return workspace.highWater
+    }
+
+    /// Bytes of workspace that encoding these images takes.
+    package static func visionBytes(
+        _ encoder: any VisionEncoder, images: [ProcessedImage], features: [Tensor], like backend: any Backend
+    ) throws -> Int {
+        let planner = PlanningBackend(
+            device: backend.device, activationType: backend.activationType, cacheType: backend.cacheType, weightType: .float32)
+        let workspace = try Workspace(backend: planner, byteCount: .max / 4)
+        try encoder.encode(images, context: ForwardContext(backend: planner, workspace: workspace), into: features)
+        return workspace.highWater
+    }
+
+    /// Bytes in words: `1.5 GB`.
+    package static func format(_ bytes: Int) -> String {
+        let units = ["B", "kB", "MB", "GB", "TB"]
+        var value = Double(bytes)
+        var unit = 0
+        while value >= 1000, unit < units.count - 1 {
+            value /= 1000
+            unit += 1
+        }
+        return unit == 0 ? "\(bytes) B" : "\((value * 10).rounded() / 10) \(units[unit])"
+    }
+}

@@ -1,0 +1,113 @@
+/// Why a response ended.
+public enum FinishReason: String, Sendable, Codable {
+    /// An end-of-sequence or stop token, or a stop word.
+    case stop
+    /// The token limit or the end of the session.
+    case length
+    case error
+    case abort
+}
+
+/// The chosen token of one step and its likeliest rivals, by natural log-probability of the model's own distribution
+/// (before penalties, temperature and truncation).
+public struct TokenLogprobs: Sendable, Equatable {
+    public struct Entry: Sendable, Equatable {
+        public let tokenID: Int32
+        public let logprob: Float
+
+        package init(tokenID: Int32, logprob: Float) {
+            self.tokenID = tokenID
+            self.logprob = logprob
+        }
+    }
+
+    public let chosen: Entry
+    /// Likeliest first.
+    public let top: [Entry]
+
+    package init(chosen: Entry, top: [Entry]) {
+        self.chosen = chosen
+        self.top = top
+    }
+}
+
+/// A matrix handed out to the user: logits `[positions, vocabulary]` or hidden states `[positions, width]`, row-major.
+public struct OutputMatrix: Sendable, Equatable {
+    public package(set) var rows: Int
+    public let columns: Int
+    public package(set) var values: [Float]
+
+    package init(columns: Int) {
+        self.rows = 0
+        self.columns = columns
+        self.values = []
+    }
+}
+
+/// Where the time of a request went, in seconds.
+public struct RequestTimings: Sendable, Equatable {
+    /// Waiting for a place in the batch.
+    public package(set) var queue: Double = 0
+    /// Encoding the request's images.
+    public package(set) var vision: Double = 0
+    /// From the start of the prefill to the first token.
+    public package(set) var prefill: Double = 0
+    /// From the first token to the last.
+    public package(set) var decode: Double = 0
+    /// From submission to the first token.
+    public package(set) var firstToken: Double = 0
+
+    package init() {}
+}
+
+/// A finished response.
+public struct Response: Sendable {
+    public package(set) var text: String = ""
+    /// Generated tokens without the stop token.
+    public package(set) var tokenIDs: [Int32] = []
+    public package(set) var inputTokenCount: Int = 0
+    public package(set) var finishReason: FinishReason = .error
+    /// Place of the prompt in its batch.
+    public package(set) var index: Int = 0
+    /// One entry for each token, when asked for.
+    public package(set) var logprobs: [TokenLogprobs]?
+    public package(set) var logits: OutputMatrix?
+    public package(set) var lastHiddenState: OutputMatrix?
+    public package(set) var timings = RequestTimings()
+    /// What went wrong when ``finishReason`` is `error` or `abort`.
+    public package(set) var error: (any Error)?
+
+    package init() {}
+
+    /// The response of a request that never ran.
+    package static func failed(_ error: any Error, index: Int) -> Response {
+        var response = Response()
+        response.index = index
+        response.error = error
+        return response
+    }
+
+    public var generatedTokenCount: Int { tokenIDs.count }
+}
+
+/// A piece of a response while it is generated.
+public struct ResponsePiece: Sendable {
+    /// New text; whole characters only, and empty while a character or a possible stop word is incomplete.
+    public package(set) var text: String
+    public package(set) var tokenIDs: [Int32]
+    public package(set) var logprobs: [TokenLogprobs]
+    /// Place of the prompt in its batch.
+    public package(set) var index: Int
+    /// The whole response, in the last piece.
+    public package(set) var response: Response?
+
+    package init(
+        text: String = "", tokenIDs: [Int32] = [], logprobs: [TokenLogprobs] = [], index: Int = 0, response: Response? = nil
+    ) {
+        self.text = text
+        self.tokenIDs = tokenIDs
+        self.logprobs = logprobs
+        self.index = index
+        self.response = response
+    }
+}

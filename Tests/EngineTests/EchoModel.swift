@@ -1,0 +1,127 @@
+import Layers
+import Models
+import Tensors
+import TestKit
+import Text
+
+/// A language model whose next token is a hash of everything it can see through the block table: tokens or image features, and their
+/// positions. A wrong slot, block, position or chunk border changes its answers.
+final class EchoModel: LanguageModel {
+    let vocabularySize = 97
+    let hiddenSize = 1
+    let maxPositions = 4096
+    let cacheLayout = KVCacheLayout(layers: 1, kvHeads: 1, headSize: 1)
+    let positionAxes = 1
+    let parameterCount = 0
+    /// Tokens of each pass, to check how work was cut.
+    var passes: [Int] = []
+    /// Throws in the pass of this number.
+    var failingPass: Int?
+
+    func forward(_ batch: ForwardBatch, cache: KVCache, context: ForwardContext) throws -> Tensor {
+        passes.append(batch.tokenCount)
+        if passes.count - 1 == failingPass {
+            throw TensorError(.deviceFailure, operation: "echo", detail: "was told to fail")
+        }
+        let hidden = try context.activations(Shape(batch.outputRows.count, 1))
+        if context.backend is PlanningBackend { return hidden }
+        let keys = cache.layers[0].keys.pointer.assumingMemoryBound(to: Float.self)
+        let values = cache.layers[0].values.pointer.assumingMemoryBound(to: Float.self)
+        for row in 0..<batch.tokenCount {
+            keys[Int(batch.slots[row])] = Float(batch.tokenIDs[row])
+            values[Int(batch.slots[row])] = Float(batch.positions[0][row])
+        }
+        for span in batch.imageSpans {
+            let features = span.features.pointer.assumingMemoryBound(to: Float.self)
+            for row in 0..<span.features.rows { keys[Int(batch.slots[span.row + row])] = features[row] }
+        }
+        for (index, row) in batch.outputRows.enumerated() {
+            let sequence = batch.queryStarts.lastIndex { $0 <= row } ?? 0
+            let length = batch.contextLengths[sequence] - (batch.queryStarts[sequence + 1] - 1 - row)
+            var hash = EchoHash()
+            for position in 0..<Int(length) {
+                let block = Int(batch.blockTables[sequence * batch.maxBlocks + position / cache.blockSize])
+                let slot = block * cache.blockSize + position % cache.blockSize
+                hash.add(keys[slot], position: values[slot])
+            }
+            hidden.pointer.assumingMemoryBound(to: Float.self)[index] = Float(hash.token(of: vocabularySize))
+        }
+        return hidden
+    }
+
+    func logits(_ hidden: Tensor, context: ForwardContext) throws -> Tensor {
+        let logits = try context.workspace.allocate(Shape(hidden.rows, vocabularySize), dtype: .float32)
+        if context.backend is PlanningBackend { return logits }
+        let values = logits.pointer.assumingMemoryBound(to: Float.self)
+        for row in 0..<hidden.rows {
+            let token = Int(hidden.pointer.assumingMemoryBound(to: Float.self)[row])
+            for id in 0..<vocabularySize { values[row * vocabularySize + id] = id == token ? 4 : Float(id % 7) / 7 }
+        }
+        return logits
+    }
+}
+
+/// The rule ``EchoModel`` answers by.
+struct EchoHash {
+    private var state: UInt64 = 1469
+
+    mutating func add(_ value: Float, position: Float) {
+        state = (state &* 1_099_511_628_211) ^ UInt64(value.bitPattern) ^ (UInt64(position.bitPattern) << 17)
+    }
+
+    func token(of vocabulary: Int) -> Int { Int((state ^ (state >> 29)) % UInt64(vocabulary)) }
+
+    /// What the model answers to a prompt, computed without an engine.
+    static func answer(to prompt: [Float], count: Int, vocabulary: Int = 97) -> [Int32] {
+        var hash = EchoHash()
+        for (position, value) in prompt.enumerated() { hash.add(value, position: Float(position)) }
+        var answer: [Int32] = []
+        for step in 0..<count {
+            let token = hash.token(of: vocabulary)
+            answer.append(Int32(token))
+            hash.add(Float(token), position: Float(prompt.count + step))
+        }
+        return answer
+    }
+}
+
+/// Writes each image's pixels as its feature rows.
+final class EchoEncoder: VisionEncoder {
+    let featureSize = 1
+    let parameterCount = 0
+    /// Images of each pass.
+    var passes: [Int] = []
+
+    func encode(_ images: [ProcessedImage], context: ForwardContext, into features: [Tensor]) throws {
+        if context.backend is PlanningBackend { return }
+        passes.append(images.count)
+        for (image, feature) in zip(images, features) {
+            guard !image.pixels.contains(-1) else {
+                throw ModelError(.unsupportedImage, subject: "image", detail: "was made to fail")
+            }
+            for (row, value) in image.pixels.enumerated() { feature.pointer.assumingMemoryBound(to: Float.self)[row] = value }
+        }
+    }
+}
+
+/// Token 1 is "a", 2 is "b" … in a repeating alphabet; token 0 is special.
+struct LetterTokenizer: Tokenizer {
+    let vocabularySize = 97
+    let bosToken: String? = nil
+    let eosToken: String? = nil
+    let padToken: String? = nil
+    let unkToken: String? = nil
+
+    func encode(_ text: String, addSpecialTokens: Bool) -> [Int32] { text.utf8.map { Int32($0) - 96 } }
+    func decode(_ ids: [Int32], skipSpecialTokens: Bool) -> String { ids.compactMap(token).joined() }
+    func tokenID(_ token: String) -> Int32? { token == "<image>" ? 0 : nil }
+    func token(_ id: Int32) -> String? { String(UnicodeScalar(UInt8(97 + (id + 25) % 26))) }
+    func isSpecial(_ id: Int32) -> Bool { id == 0 }
+    func makeStreamDecoder(skipSpecialTokens: Bool) -> any TokenStreamDecoder { Letters(tokenizer: self) }
+
+    private struct Letters: TokenStreamDecoder {
+        let tokenizer: LetterTokenizer
+        func append(_ id: Int32) -> String { tokenizer.decode([id], skipSpecialTokens: true) }
+        func flush() -> String { "" }
+    }
+}
