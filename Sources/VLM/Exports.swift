@@ -1,0 +1,3 @@
+// Public types that live below this module are part of its API: configurations and responses, images.
+@_exported public import Engine
+@_exported public import Imaging

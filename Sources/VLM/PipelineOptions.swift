@@ -1,0 +1,24 @@
+public import Imaging
+
+/// Choices about a model that concern neither its engine nor its vision encoder.
+public struct PipelineOptions: Sendable {
+    /// Where weights come from.
+    public enum Weights: Sendable, Equatable {
+        /// The checkpoint's files.
+        case checkpoint
+        /// Random numbers in the checkpoint's shapes, for planning and benchmarks; only configuration and tokenizer files are read.
+        case dummy(seed: UInt64)
+    }
+
+    public var weights: Weights
+    /// Jinja source of a chat template to use instead of the checkpoint's.
+    public var chatTemplate: String?
+    /// What images may cost, and where they may come from.
+    public var imageLimits: ImageLimits
+
+    public init(weights: Weights = .checkpoint, chatTemplate: String? = nil, imageLimits: ImageLimits = .init()) {
+        self.weights = weights
+        self.chatTemplate = chatTemplate
+        self.imageLimits = imageLimits
+    }
+}
