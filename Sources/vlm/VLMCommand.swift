@@ -1,0 +1,64 @@
+import ArgumentParser
+import Checkpoints
+import Engine
+import Foundation
+import Imaging
+import JSON
+import Models
+import Tensors
+import Text
+import VLM
+
+@main
+struct VLMCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "vlm",
+        abstract: "Run vision-language models.",
+        discussion: """
+            MODEL is a checkpoint folder, a Hub id that is in the local cache, or demo, the small model that ships with vlm.
+
+              vlm run demo "What does the sign say?" --image Examples/sign.png
+            """,
+        version: "0.1.0",
+        subcommands: [
+            RunCommand.self, ChatCommand.self, TraceCommand.self, TokenizeCommand.self, RenderTemplateCommand.self,
+            BenchCommand.self, InspectCommand.self, FamiliesCommand.self, DoctorCommand.self,
+        ])
+
+    /// Parses and runs; every error is one line on standard error, with exit code 2 when the input is at fault and 1 otherwise.
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var asyncCommand = command as? any AsyncParsableCommand {
+                try await asyncCommand.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            fail(error)
+        }
+    }
+
+    private static func fail(_ error: any Error) -> Never {
+        let code = exitCode(for: error)
+        if code == .success { exit(withError: error) }  // --help and --version
+        if code == .validationFailure {
+            Terminal.error(message(for: error))
+            Foundation.exit(2)
+        }
+        if let code = error as? ExitCode { Foundation.exit(code.rawValue) }
+        Terminal.error("\(error)")
+        Foundation.exit(isBadInput(error) ? 2 : 1)
+    }
+
+    /// Whether the user can mend the error by giving something else.
+    private static func isBadInput(_ error: any Error) -> Bool {
+        switch error {
+        case let error as EngineError: error.isBadInput
+        case let error as TensorError: error.kind == .unsupported
+        case is PromptError, is ImageError, is CheckpointError, is ModelError, is JSONError, is TokenizerError, is TemplateError:
+            true
+        default: false
+        }
+    }
+}
