@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Installs what tests need, checks the format, builds and runs all tests.
+# Tests run in release: the kernels are C, and unoptimised C would test little and take long.
+. "$(dirname "$0")/lib.sh"
+check_swift
+install_libraries
+
+say "Format"
+swift format lint --strict --configuration .swift-format --recursive Package.swift Sources Tests
+
+say "Build"
+swift build -c release --disable-testable-imports --build-tests
+
+say "Real tokenizers and chat templates"
+VLM_REAL_TOKENIZERS=$(mktemp -d)
+export VLM_REAL_TOKENIZERS
+trap 'rm -rf "$VLM_REAL_TOKENIZERS"' EXIT
+if [ -x Tools/goldens/tokenizers/fetch.sh ]; then Tools/goldens/tokenizers/fetch.sh "$VLM_REAL_TOKENIZERS"; fi
+
+say "Tests"
+swift test -c release --disable-testable-imports --skip-build "$@"
