@@ -19,7 +19,9 @@ public struct EngineConfig: Sendable, Equatable {
         case float16
     }
 
+    /// Where the model runs.
     public var device: DeviceChoice
+    /// The arithmetic of weights and matrix products.
     public var dtype: Precision
     /// Longest prompt plus response in tokens; nil takes the model's, reduced to what memory holds.
     public var sessionLen: Int?
@@ -35,6 +37,7 @@ public struct EngineConfig: Sendable, Equatable {
     /// CPU threads; nil takes the cores this process may use.
     public var threads: Int?
 
+    /// The checkpoint's own type on the best device, unless said otherwise.
     public init(
         device: DeviceChoice = .auto, dtype: Precision = .auto, sessionLen: Int? = nil, maxBatchSize: Int = 16,
         cacheMaxEntryCount: Double = 0.8, cacheBlockSeqLen: Int = 64, maxPrefillTokenNum: Int? = nil, threads: Int? = nil
@@ -73,8 +76,10 @@ public struct VisionConfig: Sendable, Equatable {
     public var maxTiles: Int?
     /// Pixel bounds in families with native resolution; nil takes the checkpoint's.
     public var minPixels: Int?
+    /// The upper bound; see ``minPixels``.
     public var maxPixels: Int?
 
+    /// The checkpoint's own image sizes, unless said otherwise.
     public init(maxBatchSize: Int = 8, maxTiles: Int? = nil, minPixels: Int? = nil, maxPixels: Int? = nil) {
         self.maxBatchSize = maxBatchSize
         self.maxTiles = maxTiles

@@ -1,5 +1,6 @@
 /// A request or configuration the engine refuses, or a failure while it ran.
 public struct EngineError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// What sort of error it is.
     public enum Kind: String, Sendable {
         /// An option of a request is out of range or contradicts another.
         case invalidRequest
@@ -19,6 +20,7 @@ public struct EngineError: Error, Sendable, Equatable, CustomStringConvertible {
         case cancelled
     }
 
+    /// What sort of error it is.
     public let kind: Kind
     /// What is wrong, with the numbers, and what to do.
     public let detail: String
@@ -28,6 +30,7 @@ public struct EngineError: Error, Sendable, Equatable, CustomStringConvertible {
         self.detail = detail
     }
 
+    /// ``detail``.
     public var description: String { detail }
 
     /// Whether the caller can mend it by asking for something else.

@@ -43,6 +43,7 @@ public struct GenerationConfig: Sendable, Equatable {
     /// Returns the last hidden states, after the final norm.
     public var outputLastHiddenState: OutputScope?
 
+    /// Greedy decoding of up to 512 tokens, unless said otherwise.
     public init(
         maxNewTokens: Int? = 512, minNewTokens: Int = 0, temperature: Float = 0, topP: Float = 1, topK: Int = 50, minP: Float = 0,
         repetitionPenalty: Float = 1, randomSeed: UInt64? = nil, ignoreEOS: Bool = false, stopWords: [String] = [],

@@ -11,8 +11,11 @@ public enum FinishReason: String, Sendable, Codable {
 /// The chosen token of one step and its likeliest rivals, by natural log-probability of the model's own distribution
 /// (before penalties, temperature and truncation).
 public struct TokenLogprobs: Sendable, Equatable {
+    /// A token and its log-probability.
     public struct Entry: Sendable, Equatable {
+        /// The token.
         public let tokenID: Int32
+        /// Natural logarithm of its probability.
         public let logprob: Float
 
         package init(tokenID: Int32, logprob: Float) {
@@ -21,6 +24,7 @@ public struct TokenLogprobs: Sendable, Equatable {
         }
     }
 
+    /// The token that was chosen, whatever its rank.
     public let chosen: Entry
     /// Likeliest first.
     public let top: [Entry]
@@ -33,8 +37,11 @@ public struct TokenLogprobs: Sendable, Equatable {
 
 /// A matrix handed out to the user: logits `[positions, vocabulary]` or hidden states `[positions, width]`, row-major.
 public struct OutputMatrix: Sendable, Equatable {
+    /// Positions.
     public package(set) var rows: Int
+    /// Vocabulary or model width.
     public let columns: Int
+    /// `rows · columns` values, row after row.
     public package(set) var values: [Float]
 
     package init(columns: Int) {
@@ -62,17 +69,23 @@ public struct RequestTimings: Sendable, Equatable {
 
 /// A finished response.
 public struct Response: Sendable {
+    /// The generated text, without the stop word.
     public package(set) var text: String = ""
     /// Generated tokens without the stop token.
     public package(set) var tokenIDs: [Int32] = []
+    /// Tokens of the prompt, image tokens included.
     public package(set) var inputTokenCount: Int = 0
+    /// Why the response ended.
     public package(set) var finishReason: FinishReason = .error
     /// Place of the prompt in its batch.
     public package(set) var index: Int = 0
     /// One entry for each token, when asked for.
     public package(set) var logprobs: [TokenLogprobs]?
+    /// Logits, when asked for: `all` has a row for each token but the last, `generation` one for each generated token.
     public package(set) var logits: OutputMatrix?
+    /// Hidden states after the final norm, when asked for, in the rows of ``logits``.
     public package(set) var lastHiddenState: OutputMatrix?
+    /// Where the time went.
     public package(set) var timings = RequestTimings()
     /// What went wrong when ``finishReason`` is `error` or `abort`.
     public package(set) var error: (any Error)?
@@ -87,6 +100,7 @@ public struct Response: Sendable {
         return response
     }
 
+    /// Generated tokens, the stop token not counted.
     public var generatedTokenCount: Int { tokenIDs.count }
 }
 
@@ -94,7 +108,9 @@ public struct Response: Sendable {
 public struct ResponsePiece: Sendable {
     /// New text; whole characters only, and empty while a character or a possible stop word is incomplete.
     public package(set) var text: String
+    /// New tokens.
     public package(set) var tokenIDs: [Int32]
+    /// Their log-probabilities, when asked for.
     public package(set) var logprobs: [TokenLogprobs]
     /// Place of the prompt in its batch.
     public package(set) var index: Int

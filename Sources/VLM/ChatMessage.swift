@@ -8,14 +8,19 @@ public struct ChatMessage: Sendable {
     /// Texts and images in the order the user wrote them.
     public var content: [ContentPart]
 
+    /// A message of any role.
     public init(role: String, content: [ContentPart]) {
         self.role = role
         self.content = content
     }
 
+    /// A system message.
     public static func system(_ text: String) -> ChatMessage { ChatMessage(role: "system", content: [.text(text)]) }
+    /// A text from the user.
     public static func user(_ text: String) -> ChatMessage { ChatMessage(role: "user", content: [.text(text)]) }
+    /// Texts and images from the user.
     public static func user(_ content: [ContentPart]) -> ChatMessage { ChatMessage(role: "user", content: content) }
+    /// A text from the model.
     public static func assistant(_ text: String) -> ChatMessage { ChatMessage(role: "assistant", content: [.text(text)]) }
 
     /// Roles a conversation may have.

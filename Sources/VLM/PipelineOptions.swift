@@ -10,12 +10,14 @@ public struct PipelineOptions: Sendable {
         case dummy(seed: UInt64)
     }
 
+    /// Where weights come from.
     public var weights: Weights
     /// Jinja source of a chat template to use instead of the checkpoint's.
     public var chatTemplate: String?
     /// What images may cost, and where they may come from.
     public var imageLimits: ImageLimits
 
+    /// The checkpoint's own weights and template, unless said otherwise.
     public init(weights: Weights = .checkpoint, chatTemplate: String? = nil, imageLimits: ImageLimits = .init()) {
         self.weights = weights
         self.chatTemplate = chatTemplate

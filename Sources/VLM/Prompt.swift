@@ -22,10 +22,12 @@ public struct Prompt: Sendable, ExpressibleByStringLiteral {
         placesImages = true
     }
 
+    /// A question about pictures that are decoded already.
     public init(_ text: String, images: [RGBImage]) {
         self.init(text, images: images.map { .image($0) })
     }
 
+    /// A question without pictures.
     public init(stringLiteral text: String) { self.init(text) }
 
     private init(messages: [ChatMessage]) {
