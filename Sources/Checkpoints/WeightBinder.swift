@@ -86,10 +86,12 @@ package final class WeightBinder {
     ///
     /// In the file's own type (float32, float16 or bfloat16); in dummy mode bfloat16.
     ///
-    /// - Throws: ``CheckpointError`` only when memory runs out; problems with the tensor wait for ``finish()``.
+    /// - Throws: ``CheckpointError`` when memory runs out, or when the dimensions cannot be those of a tensor because the configuration
+    ///   they come from is wrong; problems with the tensor itself wait for ``finish()``.
     package func tensor(_ name: String, _ dimensions: [Int], dummy fill: DummyFill = .byName) throws -> HostTensor {
+        let count = try elementCount(name, dimensions)
         if let found = try take(name, dimensions, fill: fill) { return found }
-        let memory = try AnonymousMemory(byteCount: dimensions.reduce(DType.bfloat16.size, *))
+        let memory = try AnonymousMemory(byteCount: count * DType.bfloat16.size)
         return HostTensor(
             name: name, dtype: .bfloat16, dimensions: dimensions, bytes: UnsafeRawBufferPointer(memory.bytes), owner: memory)
     }
@@ -113,10 +115,24 @@ package final class WeightBinder {
 
     private func isIgnored(_ name: String) -> Bool { ignored.contains { name == $0 || name.hasPrefix($0 + ".") } }
 
+    /// Counts the elements of dimensions that come from a configuration file and may be anything.
+    private func elementCount(_ name: String, _ dimensions: [Int]) throws -> Int {
+        var count = 1
+        for length in dimensions {
+            let (product, overflow) = count.multipliedReportingOverflow(by: length)
+            guard length > 0, !overflow, product < 1 << 48 else {
+                throw CheckpointError(
+                    .invalidConfig, source: checkpoint.config.file, detail: "\(name) would have the shape \(dimensions)",
+                    hint: "Check the sizes in this file")
+            }
+            count = product
+        }
+        parameterCount += count
+        return count
+    }
+
     private func take(_ name: String, _ dimensions: [Int], fill: DummyFill) throws -> HostTensor? {
-        precondition(!dimensions.isEmpty && dimensions.allSatisfy { $0 > 0 }, "a weight needs positive dimensions")
         requested.insert(name)
-        parameterCount += dimensions.reduce(1, *)
         if let dummy { return try dummy.tensor(name, dimensions, fill: fill) }
         guard let fileName = fileNames[name], let found = checkpoint.tensor(fileName) else {
             problems.missing.append((name, dimensions))

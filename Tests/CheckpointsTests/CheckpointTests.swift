@@ -40,6 +40,15 @@ import Testing
         }
     }
 
+    @Test func theFormTransformers5SavesIsReadToo() throws {
+        let checkpoint = try Checkpoint(folder: Golden("qwen2_5_vl-transformers5").checkpoint)
+        #expect(checkpoint.preprocessorConfig == nil)
+        #expect(try checkpoint.imageProcessorConfig?.object("size").int("longest_edge") == 12000)
+        let text = try checkpoint.config.object("text_config")
+        #expect(try text.object("rope_parameters").double("rope_theta") == 1e6)
+        #expect(checkpoint.tensorNames.contains("model.language_model.norm.weight"))
+    }
+
     @Test func textConfigGivesTheTokenIDsThatTheRootLacks() throws {
         try folder.write("config.json", text: #"{"text_config":{"eos_token_id":5,"bos_token_id":null}}"#)
         let checkpoint = try Checkpoint(folder: folder.path, weights: .dummy(seed: 0))

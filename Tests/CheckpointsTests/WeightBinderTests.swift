@@ -107,6 +107,15 @@ import Testing
         #expect(error.detail.contains("q is int32"))
     }
 
+    @Test(arguments: [[0, 4], [-1], [1 << 40, 1 << 40], [1 << 24, 1 << 24]])
+    func impossibleShapesBlameTheConfiguration(_ dimensions: [Int]) throws {
+        for weights in [WeightsMode.file, .dummy(seed: 1)] {
+            let binder = WeightBinder(try checkpoint([("w", [1], [0])], weights: weights))
+            let error = try #require(#expect(throws: CheckpointError.self) { try binder.tensor("w", dimensions) })
+            #expect(error.kind == .invalidConfig && error.source.hasSuffix("config.json"))
+        }
+    }
+
     // MARK: Dummy weights
 
     @Test func dummyWeightsNeedNoTensorFileAndAreTheSameEveryTime() throws {

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,28 @@ def write_weights(folder: Path, tensors: dict[str, torch.Tensor], dtype: torch.d
         weight_map |= {name: file for name in part}
     total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def save_again(folder: Path, new_names: bool = False) -> None:
+    """Replaces a checkpoint in published form by what transformers 5 itself saves: nested `text_config`, `rope_parameters` instead of
+    `rope_theta` and `rope_scaling`, the image processor inside processor_config.json, the template in chat_template.jinja.
+
+    `new_names`: also the parameter names of transformers' modules (`model.language_model.*`), which some hub files have.
+    """
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)
+    shutil.rmtree(folder)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    if new_names:
+        state = {name: value for name, value in model.state_dict().items() if not (name == "lm_head.weight" and model_is_tied(model))}
+        write_weights(folder, state, model.dtype)
+
+
+def model_is_tied(model: torch.nn.Module) -> bool:
+    return model.get_input_embeddings().weight is model.get_output_embeddings().weight
 
 
 def relative_l2(value: torch.Tensor, reference: torch.Tensor) -> float:

@@ -138,7 +138,8 @@ def write_tokenizer(folder) -> dict[str, int]:
     )
 
 
-def build(name: str, language: str, style: str, seed: int, tied: bool, dtype=torch.bfloat16, cases=tuple(common.IMAGE_CASES)):
+def build(name: str, language: str, style: str, seed: int, tied: bool, dtype=torch.bfloat16, saved_again: bool = False,
+          cases=tuple(common.IMAGE_CASES)) -> None:  # fmt: skip
     folder = common.FIXTURES / name / "checkpoint"
     shutil.rmtree(folder.parent, ignore_errors=True)
     ids = write_tokenizer(folder)
@@ -160,6 +161,8 @@ def build(name: str, language: str, style: str, seed: int, tied: bool, dtype=tor
     if tied:
         del state["language_model.lm_head.weight"]
     common.write_weights(folder, state, dtype)
+    if saved_again:
+        common.save_again(folder)
     record(name, folder, ids, cases)
 
 
@@ -198,7 +201,7 @@ def hub_name(name: str) -> str:
 def generate(only=None) -> None:
     variants = {
         "internvl": dict(language="qwen2", style="300m", seed=21, tied=False),
-        "internvl-qwen3-6b-tied": dict(language="qwen3", style="6b", seed=22, tied=True, cases=("several-images",)),
+        "internvl-qwen3-transformers5": dict(language="qwen3", style="6b", seed=22, tied=True, saved_again=True, cases=("several-images",)),
     }
     for name, options in variants.items():
         if only is None or name in only:
