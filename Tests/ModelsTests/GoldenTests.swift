@@ -8,8 +8,8 @@ import Testing
 @Suite struct GoldenTests {
     static let names = [
         "qwen2", "qwen2-yarn", "qwen3", "llama3", "llama-linear", "internlm2",
-        "qwen2_vl", "qwen2_5_vl", "qwen2_5_vl-new-names", "qwen2_5_vl-untied",
-        "internvl", "internvl-qwen3-6b-tied",
+        "qwen2_vl", "qwen2_5_vl", "qwen2_5_vl-transformers5", "qwen2_5_vl-untied",
+        "internvl", "internvl-qwen3-transformers5",
         "internvl_chat-qwen2", "internvl_chat-qwen3", "internvl_chat-internlm2", "internvl_chat-llama",
     ]
 
