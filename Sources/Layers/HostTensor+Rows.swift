@@ -15,12 +15,14 @@ extension HostTensor {
 
     /// All elements in float32; zeros where a plan gives no bytes.
     package func floats() -> [Float] {
-        guard bytes.count == count * dtype.size, count > 0 else { return [Float](repeating: 0, count: count) }
-        return (0..<count).map { index in
-            switch dtype {
-            case .float32: bytes.loadUnaligned(fromByteOffset: 4 * index, as: Float.self)
-            case .bfloat16: Float(bitPattern: UInt32(bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)) << 16)
-            default: Float(Float16(bitPattern: bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)))
+        withBytes { bytes in
+            guard bytes.count == count * dtype.size, count > 0 else { return [Float](repeating: 0, count: count) }
+            return (0..<count).map { index in
+                switch dtype {
+                case .float32: bytes.loadUnaligned(fromByteOffset: 4 * index, as: Float.self)
+                case .bfloat16: Float(bitPattern: UInt32(bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)) << 16)
+                default: Float(Float16(bitPattern: bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)))
+                }
             }
         }
     }

@@ -40,6 +40,8 @@ final class ModelRunner {
         freeBlocks = (0..<Int32(blocks)).map { $0 * 7 % Int32(blocks) }
     }
 
+    var workspaceHighWater: Int { workspace.highWater }
+
     func addSequence() -> Int {
         sequences.append(Sequence(blocks: []))
         return sequences.count - 1

@@ -92,9 +92,12 @@ package final class ReferenceBackend: Backend {
     }
 
     private func fill(_ tensor: Tensor, from source: HostTensor) {
-        guard let start = source.bytes.baseAddress else { return }
-        let input = Tensor(pointer: UnsafeMutableRawPointer(mutating: start), dtype: source.dtype, shape: Shape(source.count))
-        for index in 0..<source.count { tensor.setFlat(index, input.flat(index)) }
+        source.withBytes { bytes in
+            guard let start = bytes.baseAddress else { return }
+            let input = Tensor(
+                pointer: UnsafeMutableRawPointer(mutating: start), dtype: source.dtype, shape: Shape(source.count))
+            for index in 0..<source.count { tensor.setFlat(index, input.flat(index)) }
+        }
     }
 
     // MARK: Operations

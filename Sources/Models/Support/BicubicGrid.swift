@@ -2,10 +2,10 @@ import Foundation
 
 /// Resizes a square table of position embeddings as `torch.nn.functional.interpolate(mode="bicubic", align_corners=False)` does:
 /// four taps per axis with a = -0.75, no antialiasing, edges repeated.
-enum BicubicGrid {
+package enum BicubicGrid {
     /// - Parameter values: `[side, side, channels]`.
     /// - Returns: `[newSide, newSide, channels]`.
-    static func resized(_ values: [Float], side: Int, channels: Int, newSide: Int) -> [Float] {
+    package static func resized(_ values: [Float], side: Int, channels: Int, newSide: Int) -> [Float] {
         if side == newSide { return values }
         let taps = (0..<newSide).map { axisTaps($0, side: side, newSide: newSide) }
         var out = [Float](repeating: 0, count: newSide * newSide * channels)

@@ -2,24 +2,24 @@
 ///
 /// Patches come in merge blocks (2x2 patches that become one feature row), blocks row by row. With windows, blocks of one
 /// window are brought together, windows row by row; `transformers` 5.17.0 `vision_utils.get_vision_window_index`.
-struct PatchLayout {
+package struct PatchLayout {
     /// For each block in tower order, its index in the order of the images' pixels.
-    private(set) var blocks: [Int32] = []
+    package private(set) var blocks: [Int32] = []
     /// Row and column of each patch in tower order.
-    private(set) var rows: [Int32] = []
-    private(set) var columns: [Int32] = []
+    package private(set) var rows: [Int32] = []
+    package private(set) var columns: [Int32] = []
     /// Starts of frames, in patches, with the total at the end.
-    private(set) var frames: [Int32] = [0]
+    package private(set) var frames: [Int32] = [0]
     /// Starts of windows, in patches, with the total at the end.
-    private(set) var windows: [Int32] = [0]
+    package private(set) var windows: [Int32] = [0]
     /// Starts of images, in blocks, with the total at the end.
-    private(set) var images: [Int] = [0]
+    package private(set) var images: [Int] = [0]
 
     /// - Parameters:
     ///   - grids: `[t, h, w]` of each image in patches.
     ///   - merge: patches per side of a block.
     ///   - window: blocks per side of a window, nil for none.
-    init(grids: [[Int]], merge: Int, window: Int?) {
+    package init(grids: [[Int]], merge: Int, window: Int?) {
         for grid in grids {
             let (height, width) = (grid[1] / merge, grid[2] / merge)
             for frame in 0..<grid[0] {
@@ -53,7 +53,7 @@ struct PatchLayout {
     }
 
     /// For each block in the order of the pixels, its index in tower order.
-    var inverse: [Int32] {
+    package var inverse: [Int32] {
         var inverse = [Int32](repeating: 0, count: blocks.count)
         for (position, block) in blocks.enumerated() { inverse[Int(block)] = Int32(position) }
         return inverse

@@ -1,0 +1,43 @@
+import Checkpoints
+import Imaging
+import JSON
+import Models
+import TestKit
+
+extension GoldenCase {
+    /// The pictures of the case through the family's image strategy.
+    func processedImages(_ model: LoadedModel, options: ImageOptions = ImageOptions()) throws -> [ProcessedImage] {
+        guard let processor = model.imageProcessor else { return [] }
+        return try images.map { try processor.process(try ImageDecoder.decode(try readFile($0)), options: options) }
+    }
+
+    /// The same images with the reference's pixels where the golden keeps them, so that a model is judged apart from
+    /// preprocessing.
+    func referenceImages(_ model: LoadedModel) throws -> [ProcessedImage] {
+        let images = try processedImages(model)
+        guard has("pixel_values") else { return images }
+        let pixels = try floats("pixel_values").values
+        precondition(pixels.count == images.reduce(0) { $0 + $1.pixels.count }, "the reference has other images")
+        var start = 0
+        return images.map { image in
+            defer { start += image.pixels.count }
+            return ProcessedImage(
+                pixels: Array(pixels[start..<start + image.pixels.count]), dimensions: image.dimensions, grid: image.grid,
+                tokenCount: image.tokenCount)
+        }
+    }
+}
+
+extension Golden {
+    func open(weights: WeightsMode = .file) throws -> Checkpoint { try Checkpoint(folder: checkpoint, weights: weights) }
+
+    /// The id of image features, from the model's rule or the tokenizer's configuration.
+    func imageTokenID(_ model: LoadedModel) throws -> Int32? {
+        let tokens = try open().tokenizerConfig?.value("added_tokens_decoder")?.objectValue
+        return try model.promptRule?.imageTokenID { wanted in
+            guard let tokens else { return nil }
+            for (key, value) in tokens where value["content"]?.stringValue == wanted { return Int32(key) }
+            return nil
+        }
+    }
+}
