@@ -18,12 +18,9 @@ struct RequestPreparer: Sendable {
         self.setup = setup
         self.model = model
         loader = ImageLoader(limits: setup.options.imageLimits)
-        // A family whose checkpoints keep their template in code brings its own; the user's choice beats both.
-        if setup.options.chatTemplate == nil, let own = model.rule?.chatTemplate {
-            template = try ChatTemplate(source: own, name: model.family)
-        } else {
-            template = setup.chatTemplate
-        }
+        // A family whose authors keep templates in code brings one for checkpoints that have none.
+        template =
+            try setup.chatTemplate ?? model.rule?.fallbackTemplate.map { try ChatTemplate(source: $0, name: model.family) }
     }
 
     func prepare(_ prompt: Prompt, generation: GenerationConfig, index: Int) async throws -> EngineRequest {
@@ -88,11 +85,14 @@ struct RequestPreparer: Sendable {
         return try template.render(messages: messages.map(templateForm), addGenerationPrompt: true, specialTokens: specialTokens)
     }
 
-    /// A message as templates expect it: a text alone as a string, otherwise a list of parts.
+    /// A message as templates expect it: a text alone as a string, otherwise a list of parts; or always a string where the
+    /// family's templates take nothing else.
     private func templateForm(_ message: ChatMessage) -> JSONValue {
         let content: JSONValue
         if message.images.isEmpty {
             content = .string(RequestPreparer.text(of: message))
+        } else if let image = model.rule?.imageContent {
+            content = .string(RequestPreparer.text(of: message, image: image))
         } else {
             content = .array(
                 message.content.map { part in
@@ -105,9 +105,10 @@ struct RequestPreparer: Sendable {
         return .object(JSONObject([("role", .string(message.role)), ("content", content)]))
     }
 
-    private static func text(of message: ChatMessage) -> String {
+    /// The parts as one text, with `image` in the place of each picture.
+    private static func text(of message: ChatMessage, image: String = "") -> String {
         message.content.map { part in
-            if case .text(let text) = part { text } else { "" }
+            if case .text(let text) = part { text } else { image }
         }.joined()
     }
 
