@@ -27,6 +27,8 @@ extension CPUBackend {
     package func makeLinear(
         _ parts: [HostTensor], bias: [HostTensor?]?, combine: LinearWeight.Combine
     ) throws -> LinearWeight {
+        // Packing reads through raw pointers, which do not keep their tensors' memory alive.
+        defer { withExtendedLifetime((parts, bias)) {} }
         let (inFeatures, outFeatures) = try checkParts(parts, bias: bias, combine: combine)
         let gateUp = combine == .gateUp
         let panels =
@@ -97,6 +99,7 @@ extension CPUBackend {
             default: Shape(axes[0], axes[1], axes[2], axes[3])
             }
         try checkBytes(source)
+        defer { withExtendedLifetime(source) {} }
         let buffer = try allocate(byteCount: source.count * dtype.size, purpose: source.name)
         let tensor = Tensor(pointer: buffer.pointer, dtype: dtype, shape: shape)
         guard let bytes = source.bytes.baseAddress, source.count > 0 else { return (tensor, buffer) }
