@@ -26,8 +26,9 @@ let package = Package(
         .target(
             name: "CImageCodecs",
             linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png"), .linkedLibrary("webp")]),
+        .target(name: "CImageKernels"),
         .target(name: "CCurl", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
-        .target(name: "Imaging", dependencies: ["CCurl", "CImageCodecs"], swiftSettings: swift),
+        .target(name: "Imaging", dependencies: ["CCurl", "CImageCodecs", "CImageKernels"], swiftSettings: swift),
         .target(name: "Text", dependencies: ["JSON"], swiftSettings: swift),
         .target(name: "Checkpoints", dependencies: ["JSON", "Tensors"], swiftSettings: swift),
         .target(name: "Layers", dependencies: ["Checkpoints", "Tensors"], swiftSettings: swift),
