@@ -111,7 +111,7 @@ import Testing
     }
 
     @Test func cancellationEndsAFetch() async throws {
-        let server = try TinyServer { _ in .init(delay: 9) }
+        let server = try TinyServer { _ in .init(body: [1, 2, 3], delay: 9) }
         defer { server.stop() }
         let start = ContinuousClock.now
         let task = Task { await failure(server.url("/")) }

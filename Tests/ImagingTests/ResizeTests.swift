@@ -27,4 +27,29 @@ import Testing
         let image = try pattern(width: 31, height: 17, seed: 3)
         #expect(resize(image, width: 31, height: 17, filter: .bicubic) == image)
     }
+
+    @Test func floatPlanesEqualPyTorch() throws {
+        let bytes = try fixture("resize-float.bin")
+        let expected = bytes.withUnsafeBytes { raw in
+            (0..<raw.count / 4).map {
+                Float(bitPattern: UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: 4 * $0, as: UInt32.self)))
+            }
+        }
+        let entries = try Manifest.section("resizeFloat")
+        #expect(entries.count == 20)
+        for entry in entries {
+            let input = try entry.requireInts("input"), output = try entry.requireInts("output")
+            let image = try pattern(width: input[0], height: input[1], seed: 50)
+            let area = input[0] * input[1]
+            let planes = (0..<3 * area).map { Float(image.pixels[$0 % area * 3 + $0 / area]) / 128 - 1 }
+            let resized = resizeFloat(
+                planes, channels: 3, width: input[0], height: input[1], outputWidth: output[0], outputHeight: output[1],
+                filter: try entry.requireString("filter") == "bilinear" ? .bilinear : .bicubic,
+                antialias: entry["antialias"]?.boolValue == true)
+            let offset = try entry.requireInt("offset") / 4
+            #expect(resized.count == (try entry.requireInt("count")))
+            let worst = zip(resized, expected[offset...]).map { abs($0 - $1) }.max() ?? 1
+            #expect(worst < 2e-6, "\(entry)")
+        }
+    }
 }
