@@ -20,7 +20,7 @@ import Testing
             let patches = qwenPatches(resized, patch: patch, normalization: normalization)
             #expect([1, size.height / patch, size.width / patch] == (try entry.requireInts("grid")))
             #expect(patches.count == (try entry.requireInts("rows").reduce(1, *)))
-            #expect(sha256(patches) == (try entry.requireString("sha256")), "\(input)")
+            #expect(sha256(littleEndian(patches)) == (try entry.requireString("sha256")), "\(input)")
         }
     }
 
@@ -51,7 +51,7 @@ import Testing
                 let mean = Normalization.imageNetMean, std = Normalization.imageNetStd
                 let normalization = form == .original ? .unfused(mean: mean, std: std) : Normalization(mean: mean, std: std)
                 let values = tiling.tiles(image).flatMap { planar($0, normalization) }
-                #expect(sha256(values) == (try entry.requireString(key)), "\(input), \(key)")
+                #expect(sha256(littleEndian(values)) == (try entry.requireString(key)), "\(input), \(key)")
             }
         }
     }

@@ -43,3 +43,8 @@ extension JSONValue {
 }
 
 func fixture(_ name: String) throws -> [UInt8] { try Fixtures.bytes("images/" + name) }
+
+/// Numbers as NumPy's "<f4" stores them, for digests.
+func littleEndian(_ values: [Float]) -> [UInt8] {
+    values.flatMap { value in withUnsafeBytes(of: value.bitPattern.littleEndian) { Array($0) } }
+}
