@@ -91,20 +91,25 @@ package struct MemoryPlan: Sendable, Equatable {
         let workspace = try Workspace(backend: planner, byteCount: .max / 4)
         let context = ForwardContext(backend: planner, workspace: workspace)
         let cache = try KVCache(layout: language.cacheLayout, blockCount: 1, blockSize: blockSize, backend: planner)
-        // Every row wanted is the most a pass can be asked for; sequences cost block tables.
+        // Sequences cost block tables; all rows wanted, or all but one, are the most a pass can be asked for.
         var batch = ForwardBatch()
         let sequences = min(rows, tokens)
         batch.tokenIDs = [Int32](repeating: 0, count: tokens)
         batch.positions = Array(repeating: batch.tokenIDs, count: language.positionAxes)
         batch.slots = batch.tokenIDs
-        batch.outputRows = Array(0..<Int32(tokens))
         batch.queryStarts = (0...sequences).map { Int32($0 == sequences ? tokens : $0) }
         batch.contextLengths = [Int32](repeating: Int32(sessionLen), count: sequences)
         batch.maxBlocks = (sessionLen + blockSize - 1) / blockSize
         batch.blockTables = [Int32](repeating: 0, count: sequences * batch.maxBlocks)
-        let hidden = try language.forward(batch, cache: cache, context: context)
-        let logits = try language.logits(hidden.rows(0..<rows), context: context)
-        _ = try workspace.allocate(logits.shape, dtype: .float32)
+        for outputs in Set([tokens, max(1, tokens - 1)]) {
+            batch.outputRows = Array(0..<Int32(outputs))
+            try workspace.scope {
+                let hidden = try language.forward(batch, cache: cache, context: context)
+                let logits = try language.logits(hidden.rows(0..<min(rows, outputs)), context: context)
+                // A backend whose activations are not float32 widens hidden states for the host.
+                _ = try workspace.allocate(logits.shape, dtype: .float32)
+            }
+        }
         return workspace.highWater
     }
 
