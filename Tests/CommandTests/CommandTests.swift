@@ -1,0 +1,228 @@
+import Checkpoints
+import Foundation
+import JSON
+import TestKit
+import Testing
+
+/// The command as a user runs it: exit codes, what is on which stream, what is left on disk.
+struct CommandTests {
+    /// What a run of `vlm` gave.
+    private struct Outcome {
+        let code: Int32
+        let output: String
+        let error: String
+    }
+
+    /// The built command lies beside the test bundle.
+    private static let executable: URL = {
+        let bundle = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath().deletingLastPathComponent()
+        return bundle.appendingPathComponent("vlm")
+    }()
+
+    private func vlm(_ arguments: String...) throws -> Outcome {
+        let process = Process()
+        process.executableURL = Self.executable
+        process.arguments = arguments
+        let (output, error) = (Pipe(), Pipe())
+        process.standardOutput = output
+        process.standardError = error
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        let outputData = output.fileHandleForReading.readDataToEndOfFile()
+        let errorData = error.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return Outcome(
+            code: process.terminationStatus, output: String(decoding: outputData, as: UTF8.self),
+            error: String(decoding: errorData, as: UTF8.self))
+    }
+
+    private var qwen: String { Fixtures.path("models/qwen2_5_vl/checkpoint") }
+
+    /// The arrays of a safetensors file and their dimensions.
+    private func dimensions(_ path: String) throws -> [String: [Int]] {
+        Dictionary(uniqueKeysWithValues: try SafetensorsFile(path: path).tensors.map { ($0.name, $0.dimensions) })
+    }
+
+    /// A folder that is removed when the test ends.
+    private func withFolder(_ body: (String) throws -> Void) throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("vlm-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try body(folder.path)
+    }
+
+    /// A copy of a fixture's checkpoint in which one file has other content.
+    private func withChanged(_ file: String, _ change: (Data) throws -> Data?, _ body: (String) throws -> Void) throws {
+        try withFolder { folder in
+            let copy = folder + "/model"
+            try FileManager.default.copyItem(atPath: qwen, toPath: copy)
+            let path = URL(fileURLWithPath: copy + "/" + file)
+            if let data = try change(Data(contentsOf: path)) {
+                try data.write(to: path)
+            } else {
+                try FileManager.default.removeItem(at: path)
+            }
+            try body(copy)
+        }
+    }
+
+    /// Exit code 2, one line on standard error with all of `words`, nothing on standard output.
+    private func expectRefusal(_ outcome: Outcome, _ words: String...) {
+        #expect(outcome.code == 2, "\(outcome.error)")
+        #expect(outcome.output.isEmpty)
+        #expect(outcome.error.hasPrefix("vlm: "))
+        #expect(outcome.error.filter { $0 == "\n" }.count == 1, "\(outcome.error)")
+        for word in words { #expect(outcome.error.contains(word), "\(word) is not in: \(outcome.error)") }
+    }
+
+    // MARK: What works
+
+    @Test func jsonOutputHasTheContractsFields() throws {
+        let outcome = try vlm(
+            "run", qwen, "hello", "--output", "json", "--max-new-tokens", "5", "--ignore-eos", "--logprobs", "2", "--dtype", "float32")
+        #expect(outcome.code == 0, "\(outcome.error)")
+        #expect(outcome.error.isEmpty)
+        let object = try JSONValue(parsing: Array(outcome.output.utf8), source: "output")
+        #expect(object["token_ids"]?.arrayValue?.count == 5)
+        #expect(object["generate_token_len"]?.intValue == 5)
+        #expect((object["input_token_len"]?.intValue ?? 0) > 5)
+        #expect(object["finish_reason"]?.stringValue == "length")
+        #expect(object["logprobs"]?.arrayValue?.count == 5)
+        #expect(object["index"]?.intValue == 0)
+        #expect(object["text"]?.stringValue != nil)
+    }
+
+    @Test func stopTextsAndTokenLimitsEndAnswers() throws {
+        let outcome = try vlm("run", qwen, "hello", "--max-new-tokens", "0", "--output", "json")
+        #expect(outcome.code == 0)
+        let object = try JSONValue(parsing: Array(outcome.output.utf8), source: "output")
+        #expect(object["token_ids"]?.arrayValue?.isEmpty == true)
+    }
+
+    @Test func logitsAndTracesAreFilesOfTheirShapes() throws {
+        try withFolder { folder in
+            let outcome = try vlm(
+                "run", qwen, "hello", "--max-new-tokens", "3", "--ignore-eos", "--output-logits", "generation", "--logits-file",
+                folder + "/logits.safetensors")
+            #expect(outcome.code == 0, "\(outcome.error)")
+            #expect(try dimensions(folder + "/logits.safetensors")["logits"]?.first == 3)
+
+            let messages = #"[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "square.png"}}]}]"#
+            try messages.write(toFile: folder + "/messages.json", atomically: true, encoding: .utf8)
+            try FileManager.default.copyItem(
+                atPath: Fixtures.path("models/images/square.png"), toPath: folder + "/square.png")
+            let trace = try vlm(
+                "trace", qwen, "--messages", folder + "/messages.json", "--out", folder + "/trace.safetensors", "--dtype", "float32")
+            #expect(trace.code == 0, "\(trace.error)")
+            let arrays = try dimensions(folder + "/trace.safetensors")
+            #expect(arrays["logits"]?.first == arrays["input_ids"]?.first)
+            #expect(arrays["image_grid_thw"] == [1, 3])
+            #expect(arrays["pixel_values"]?.count == 2)
+            #expect(arrays["image_features"]?.count == 2)
+        }
+    }
+
+    @Test func inspectPlansWithoutLoading() throws {
+        let outcome = try vlm("inspect", qwen, "--output", "json", "--session-len", "256")
+        #expect(outcome.code == 0, "\(outcome.error)")
+        let object = try JSONValue(parsing: Array(outcome.output.utf8), source: "output")
+        #expect(object["family"]?.stringValue == "Qwen2.5-VL")
+        #expect(object["session_len"]?.intValue == 256)
+        #expect((object["weight_bytes"]?.intValue ?? 0) > 0)
+    }
+
+    @Test func dummyWeightsNeedNoTensors() throws {
+        try withChanged("model.safetensors", { _ in nil }) { model in
+            let outcome = try vlm("run", model, "hello", "--weights", "dummy:3", "--max-new-tokens", "4", "--ignore-eos")
+            #expect(outcome.code == 0, "\(outcome.error)")
+            expectRefusal(try vlm("run", model, "hello"), "model.safetensors")
+        }
+    }
+
+    @Test func templatesAndTokens() throws {
+        try withFolder { folder in
+            try "{{ greeting | upper }}\n".write(toFile: folder + "/t.jinja", atomically: true, encoding: .utf8)
+            try #"{"greeting": "hello"}"#.write(toFile: folder + "/c.json", atomically: true, encoding: .utf8)
+            let rendered = try vlm("render-template", "--template", folder + "/t.jinja", "--context", folder + "/c.json")
+            #expect(rendered.output == "HELLO")
+            try "hello".write(toFile: folder + "/text", atomically: true, encoding: .utf8)
+            let ids = try vlm("tokenize", qwen, "--text-file", folder + "/text")
+            #expect(try JSONValue(parsing: Array(ids.output.utf8), source: "output").arrayValue?.isEmpty == false)
+        }
+    }
+
+    // MARK: What is refused
+
+    @Test func unusableArguments() throws {
+        expectRefusal(try vlm("run"), "MODEL".lowercased())
+        expectRefusal(try vlm("run", qwen), "prompt")
+        expectRefusal(try vlm("run", qwen, "hello", "--temperature", "-1"), "temperature")
+        expectRefusal(try vlm("run", qwen, "hello", "--dtype", "int3"), "int3")
+        expectRefusal(try vlm("run", qwen, "hello", "--device", "abacus"), "abacus")
+        expectRefusal(try vlm("run", qwen, "hello", "--output-logits", "all"), "--logits-file")
+        expectRefusal(try vlm("run", qwen, "hello", "--weights", "random"), "dummy:SEED")
+        expectRefusal(try vlm("run", qwen, "hello", "--session-len", "100000000"), "sessionLen")
+        expectRefusal(try vlm("run", qwen, "hello", "--frobnicate"), "frobnicate")
+    }
+
+    @Test func modelsThatAreNot() throws {
+        expectRefusal(try vlm("run", "/no/such/folder", "hello"), "/no/such/folder")
+        expectRefusal(try vlm("run", "nobody/nothing", "hello"), "nobody/nothing")
+        expectRefusal(try vlm("run", Fixtures.path("models/images"), "hello"), "config.json")
+        try withChanged("config.json", { _ in Data("{".utf8) }) { expectRefusal(try vlm("run", $0, "hello"), "config.json") }
+        try withChanged("config.json", { Data(String(decoding: $0, as: UTF8.self).replacing("Qwen2_5_VLFor", with: "Qwen9For").utf8) }) {
+            expectRefusal(try vlm("run", $0, "hello"), "Qwen9ForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration")
+        }
+        try withChanged("tokenizer.json", { $0.prefix($0.count / 2) }) { expectRefusal(try vlm("run", $0, "hello"), "tokenizer.json") }
+    }
+
+    @Test func weightsThatDoNotFit() throws {
+        try withChanged("model.safetensors", { $0.prefix($0.count - 100) }) {
+            expectRefusal(try vlm("run", $0, "hello"), "model.safetensors")
+        }
+        try withChanged("config.json", { Data(String(decoding: $0, as: UTF8.self).replacing("\"num_hidden_layers\": 2", with: "\"num_hidden_layers\": 3").utf8) }) { model in
+            let changed = try String(contentsOfFile: model + "/config.json", encoding: .utf8)
+            try #require(changed.contains("\"num_hidden_layers\": 3"), "the fixture has another number of layers")
+            expectRefusal(try vlm("run", model, "hello"), "layers.2")
+        }
+    }
+
+    @Test func messagesThatAreNot() throws {
+        let cases: [(json: String, word: String)] = [
+            ("[]", "messages"), ("{}", "list"), ("[{", "JSON"), (#"[{"content": "x"}]"#, "role"),
+            (#"[{"role": "wizard", "content": "x"}]"#, "wizard"), (#"[{"role": "user", "content": 3}]"#, "content"),
+            (#"[{"role": "user", "content": []}]"#, "content"),
+            (#"[{"role": "user", "content": [{"type": "smell", "text": "x"}]}]"#, "smell"),
+            (#"[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "missing.png"}}]}]"#, "missing.png"),
+        ]
+        try withFolder { folder in
+            let path = folder + "/messages.json"
+            for (json, word) in cases {
+                try json.write(toFile: path, atomically: true, encoding: .utf8)
+                expectRefusal(try vlm("run", qwen, "--messages", path), word)
+                expectRefusal(try vlm("trace", qwen, "--messages", path, "--out", folder + "/out.safetensors"), word)
+            }
+            try Data([0x5B, 0xFF, 0x5D]).write(to: URL(fileURLWithPath: path))
+            expectRefusal(try vlm("run", qwen, "--messages", path), "UTF-8")
+            #expect(!FileManager.default.fileExists(atPath: folder + "/out.safetensors"))
+        }
+    }
+
+    @Test func picturesThatAreNot() throws {
+        try withFolder { folder in
+            let path = folder + "/picture.png"
+            for bytes in [Data(), Data("not a picture".utf8), Data([0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A])] {
+                try bytes.write(to: URL(fileURLWithPath: path))
+                expectRefusal(try vlm("run", qwen, "look", "--image", path), "picture.png")
+            }
+        }
+        expectRefusal(try vlm("run", qwen, "look", "--image", "/no/such.png"), "/no/such.png")
+        expectRefusal(try vlm("run", qwen, "look", "--image", "http://127.0.0.1:9/a.png"), "127.0.0.1")
+        expectRefusal(try vlm("run", Fixtures.path("models/qwen2/checkpoint"), "look", "--image", Fixtures.path("models/images/square.png")), "text model")
+    }
+
+    @Test func promptsThatAreTooLong() throws {
+        let words = String(repeating: "word ", count: 400)
+        expectRefusal(try vlm("run", qwen, words, "--session-len", "64"), "64", "sessionLen")
+    }
+}
