@@ -36,6 +36,8 @@ struct DecoderLayer {
         gateUp = try scope.fused(
             [(names.gate, inner), (names.up, inner)], in: width, bias: config.mlpBias, combine: .gateUp)
         down = try scope.linear(names.down, in: inner, out: width, bias: config.mlpBias)
+        // Early files carry the rotary frequencies, which follow from the configuration.
+        for module in ["self_attn", "attention"] { scope.loader.ignore(scope.full("\(module).rotary_emb")) }
         self.config = config
         attention = AttentionOptions(scale: 1 / Float(config.headSize).squareRoot(), window: config.windows[index])
     }

@@ -1,4 +1,5 @@
 import Checkpoints
+import Foundation
 import Imaging
 import JSON
 import Models
@@ -30,6 +31,22 @@ extension GoldenCase {
 
 extension Golden {
     func open(weights: WeightsMode = .file) throws -> Checkpoint { try Checkpoint(folder: checkpoint, weights: weights) }
+
+    /// A copy of the checkpoint with JSON files changed, opened; its files stay mapped after they are deleted.
+    func edited(
+        _ config: @escaping (inout JSONObject) -> Void, files: [(name: String, edit: (inout JSONObject) -> Void)] = []
+    ) throws -> Checkpoint {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("models-\(UUID().uuidString)")
+        try FileManager.default.copyItem(atPath: checkpoint, toPath: folder.path)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        for (name, edit) in [("config.json", config)] + files {
+            let file = folder.appendingPathComponent(name)
+            guard var object = try JSONValue(contentsOf: file.path).objectValue else { continue }
+            edit(&object)
+            try JSONValue.object(object).serialized().write(to: file, atomically: true, encoding: .utf8)
+        }
+        return try Checkpoint(folder: folder.path)
+    }
 
     /// The id of image features, from the model's rule or the tokenizer's configuration.
     func imageTokenID(_ model: LoadedModel) throws -> Int32? {

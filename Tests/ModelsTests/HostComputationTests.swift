@@ -76,4 +76,29 @@ import Testing
             #expect(error?.kind == .promptMismatch)
         }
     }
+
+    /// Position tables made for other tiles, and features from before the last block.
+    @Test func internVLTowerVariants() throws {
+        let fixture = try Golden("internvl")
+        for each in try golden("towers") {
+            let size = try #require(each["size"]?.intValue)
+            let changes = try #require(each["changes"]?.objectValue)
+            let side = size / 28
+            let checkpoint = try fixture.edited(
+                { config in for (key, value) in changes { config[key] = value } },
+                files: [
+                    (
+                        "preprocessor_config.json",
+                        { $0["size"] = .object(JSONObject([("height", .integer(size)), ("width", .integer(size))])) }
+                    ), ("processor_config.json", { $0["image_seq_length"] = .integer(side * side) }),
+                ])
+            let backend = ReferenceBackend()
+            let runner = try ModelRunner(try ModelRegistry.load(checkpoint, backend: backend), backend: backend)
+            let count = 2 * 3 * size * size
+            let pixels = (0..<count).map { Float($0 * 7919 % 1009) / 504.5 - 1 }
+            let image = ProcessedImage(pixels: pixels, dimensions: [2, 3, size, size], tokenCount: 2 * side * side)
+            let features = try runner.encode([image]).flatMap { try runner.download($0) }
+            #expect(relativeL2(features, floats(each["features"])) < 1e-5, "\(size) \(changes)")
+        }
+    }
 }

@@ -1,5 +1,4 @@
 import Checkpoints
-import Foundation
 import JSON
 import Layers
 import Models
@@ -9,24 +8,12 @@ import Testing
 
 /// Loading, planning and refusing checkpoints.
 @Suite struct RegistryTests {
-    /// A copy of a fixture checkpoint whose config.json `edit` has changed.
-    private func edited(_ name: String, _ edit: (inout JSONObject) -> Void) throws -> Checkpoint {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("models-\(UUID().uuidString)")
-        try FileManager.default.copyItem(atPath: try Golden(name).checkpoint, toPath: folder.path)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        let config = folder.appendingPathComponent("config.json")
-        var object = try #require(try JSONValue(contentsOf: config.path).objectValue)
-        edit(&object)
-        try JSONValue.object(object).serialized().write(to: config, atomically: true, encoding: .utf8)
-        return try Checkpoint(folder: folder.path)
-    }
-
     private var planner: PlanningBackend {
         PlanningBackend(device: .cpu, activationType: .float32, cacheType: .float32, weightType: .bfloat16)
     }
 
     @Test func unknownArchitectureIsNamedWithWhatIsSupported() throws {
-        let checkpoint = try edited("qwen2") { $0["architectures"] = .array([.string("NovelForCausalLM")]) }
+        let checkpoint = try Golden("qwen2").edited { $0["architectures"] = .array([.string("NovelForCausalLM")]) }
         let error = #expect(throws: ModelError.self) { try ModelRegistry.load(checkpoint, backend: ReferenceBackend()) }
         #expect(error?.kind == .unknownArchitecture)
         #expect(error?.description.contains("NovelForCausalLM") == true)
@@ -39,7 +26,7 @@ import Testing
     }
 
     @Test func wrongShapesAreReportedTogetherBeforeAnythingIsLoaded() throws {
-        let checkpoint = try edited("qwen2_5_vl") { $0["intermediate_size"] = .integer(160) }
+        let checkpoint = try Golden("qwen2_5_vl").edited { $0["intermediate_size"] = .integer(160) }
         var calls = 0
         let error = #expect(throws: CheckpointError.self) {
             try ModelRegistry.load(checkpoint, backend: ReferenceBackend()) { _ in calls += 1 }
@@ -57,7 +44,7 @@ import Testing
         ("qwen2_5_vl", "vision_config", .integer(1)), ("internvl_chat-qwen2", "pad2square", .bool(true)),
         ("internvl_chat-qwen2", "min_dynamic_patch", .integer(40)),
     ]) func badConfigurationNamesFileAndKey(_ name: String, _ key: String, _ value: JSONValue) throws {
-        let checkpoint = try edited(name) { $0[key] = value }
+        let checkpoint = try Golden(name).edited { $0[key] = value }
         let error = #expect(throws: CheckpointError.self) { try ModelRegistry.plan(checkpoint, backend: planner) }
         #expect(error?.kind == .invalidConfig)
         #expect(error?.source.hasSuffix("config.json") == true)

@@ -1,5 +1,5 @@
 """Numbers that transformers 5.17.0 and torch compute for host-side pieces of the models: rotary frequencies of every variant,
-window orders of Qwen2.5-VL's tower, and resized position tables.
+window orders of Qwen2.5-VL's tower, resized position tables, and InternVL's features under settings that few checkpoints have.
 
     OMP_NUM_THREADS=1 python Tools/goldens/layers.py     # writes Tests/Fixtures/layers/golden.json
 """
@@ -8,11 +8,12 @@ import json
 import pathlib
 
 import torch
-from transformers import LlamaConfig, Phi3Config
+from transformers import AutoConfig, AutoModelForImageTextToText, LlamaConfig, Phi3Config
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
 
-FIXTURE = pathlib.Path(__file__).resolve().parents[2] / "Tests" / "Fixtures" / "layers" / "golden.json"
+FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "Tests" / "Fixtures"
+FIXTURE = FIXTURES / "layers" / "golden.json"
 
 BASE = {"hidden_size": 128, "num_attention_heads": 4, "max_position_embeddings": 4096}
 FACTORS = {"short_factor": [1 + 0.05 * i for i in range(16)], "long_factor": [1 + 1.5 * i for i in range(16)]}
@@ -70,5 +71,24 @@ def tables() -> list[dict]:
     return out
 
 
+def towers() -> list[dict]:
+    """The fixture `internvl` with other settings; pixels are a formula that the test repeats."""
+    folder = FIXTURES / "models" / "internvl" / "checkpoint"
+    out = []
+    for size, changes in (
+        (84, {}),
+        (28, {}),
+        (56, {"vision_feature_layer": -2}),
+        (56, {"vision_feature_layer": 1}),
+    ):
+        config = AutoConfig.from_pretrained(folder, **changes)
+        model = AutoModelForImageTextToText.from_pretrained(folder, config=config, dtype=torch.float32).eval()
+        pixels = ((torch.arange(2 * 3 * size * size) * 7919 % 1009) / 504.5 - 1).view(2, 3, size, size)
+        with torch.no_grad():
+            features = model.model.get_image_features(pixel_values=pixels, **changes).pooler_output
+        out.append({"size": size, "changes": changes, "features": features.flatten().tolist()})
+    return out
+
+
 FIXTURE.parent.mkdir(parents=True, exist_ok=True)
-FIXTURE.write_text(json.dumps({"rope": rope(), "windows": windows(), "tables": tables()}) + "\n")
+FIXTURE.write_text(json.dumps({"rope": rope(), "windows": windows(), "tables": tables(), "towers": towers()}) + "\n")

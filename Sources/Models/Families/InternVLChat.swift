@@ -14,7 +14,8 @@ enum InternVLChat {
         let config = checkpoint.config
         let text = try config.object("llm_config")
         let language = try LanguageFamily.of(text)
-        let decoder = try language.decoder(text)
+        var decoder = try language.decoder(text)
+        decoder.tiedHead = try decoder.tiedHead || config.bool("tie_word_embeddings", default: false)
         let vision = try encoderConfig(config, outputWidth: decoder.hiddenSize)
         return LoadedModel(
             family: family.name,

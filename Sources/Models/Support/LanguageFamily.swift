@@ -30,7 +30,6 @@ struct LanguageFamily: Sendable {
             build: { checkpoint, loader in
                 let language = try DecoderModel(
                     decoder(checkpoint.config), names: names, body: loader.root["model"], headName: headName)
-                loader.ignore("model.rotary_emb")
                 return LoadedModel(family: name, language: language, eosTokenIDs: try checkpoint.eosTokenIDs(default: [2]))
             })
     }
