@@ -11,6 +11,9 @@
 
 #include <stddef.h>
 
+/// Bytes of a panel for one step of K.
+#define STEP_BYTES ((size_t)VLM_PANEL * 4)
+
 const vlm_gemm_kernels *vlm_gemm_kernels_for(vlm_isa isa) {
     switch (isa) {
 #if defined(__x86_64__)
@@ -30,7 +33,7 @@ vlm_gemm_kind vlm_gemm_bf16_kind(vlm_isa isa) {
 
 size_t vlm_packed_bytes(bool bf16, size_t panels, size_t in_features) {
     size_t steps = bf16 ? (in_features + 1) / 2 : in_features;
-    return panels * steps * VLM_PANEL * 4;
+    return panels * steps * STEP_BYTES;
 }
 
 /// Most rows of a block: their rows of a chunk, 768 bytes each, take about a quarter of a second-level cache of 1 MB.
@@ -43,13 +46,15 @@ typedef struct plan {
     const vlm_gemm_kernels *kernels;
     size_t tile_rows;  // rows of a tile
     size_t tiles;
-    size_t tile_bytes;   // one tile of activations
+    size_t chunk_bytes;  // one chunk of a tile of activations
+    size_t tile_bytes;   // all chunks of a tile
     size_t steps;        // of K
     size_t chunks;       // of K
     size_t panels;       // of N
     size_t panel_bytes;  // one panel of weights
     size_t blocks;       // of tiles
-    size_t groups;       // of panels
+    size_t least_panels, most_panels;  // of a group
+    size_t threads;
     size_t partial_floats;  // unfinished results of a worker
 } plan;
 
@@ -59,25 +64,20 @@ static size_t part_start(size_t count, size_t parts, size_t part) { return count
 static plan make_plan(const vlm_linear_call *call, int threads) {
     plan p;
     p.kernels = vlm_gemm_kernels_for(call->isa);
-    p.tile_rows = p.kernels->tile_rows < call->rows ? p.kernels->tile_rows : call->rows;
-    p.tiles = ceil_div(call->rows, p.tile_rows);
+    // Tiles of even height: the last one of 13 rows should not be one row, which costs half a full tile.
+    p.tiles = ceil_div(call->rows, p.kernels->tile_rows);
+    p.tile_rows = ceil_div(call->rows, p.tiles);
     p.steps = call->kind == VLM_GEMM_F32 ? call->in_features : ceil_div(call->in_features, 2);
     p.chunks = ceil_div(p.steps, VLM_CHUNK);
-    p.tile_bytes = p.chunks * p.tile_rows * VLM_CHUNK * (call->kind == VLM_GEMM_BF16_WIDE ? 8 : 4);
+    p.chunk_bytes = p.tile_rows * VLM_CHUNK * (call->kind == VLM_GEMM_BF16_WIDE ? 8 : 4);
+    p.tile_bytes = p.chunks * p.chunk_bytes;
     p.panels = ceil_div(call->out_features, call->epilogue == VLM_EPILOGUE_GATED ? VLM_PANEL / 2 : VLM_PANEL);
-    p.panel_bytes = p.steps * VLM_PANEL * 4;
+    p.panel_bytes = p.steps * STEP_BYTES;
     p.blocks = ceil_div(p.tiles * p.tile_rows, block_rows);
-    size_t wanted_units = threads > 1 ? 8 * (size_t)threads : 1;
-    if (p.tiles == 1) {
-        // Pieces of at least 32 KB: handing one out costs about a tenth of a microsecond.
-        size_t most = ceil_div(p.panels * p.panel_bytes, 32768);
-        p.groups = wanted_units < most ? wanted_units : most;
-        if (p.groups > p.panels) p.groups = p.panels;
-    } else {
-        p.groups = ceil_div(p.panels, group_panels);
-        if (p.groups * p.blocks < wanted_units) p.groups = ceil_div(wanted_units, p.blocks);
-        if (p.groups > p.panels) p.groups = p.panels;
-    }
+    // Handing out less than 32 KB of weights costs more than it balances.
+    p.least_panels = p.tiles == 1 ? ceil_div(32768, p.panel_bytes) : 1;
+    p.most_panels = p.tiles == 1 ? p.panels : group_panels;
+    p.threads = (size_t)threads;
     size_t block_tiles = ceil_div(p.tiles, p.blocks);
     p.partial_floats = p.tiles == 1 ? p.tile_rows * VLM_PANEL : block_tiles * group_panels * p.tile_rows * VLM_PANEL;
     return p;
@@ -86,14 +86,33 @@ static plan make_plan(const vlm_linear_call *call, int threads) {
 size_t vlm_linear_scratch_bytes(const vlm_linear_call *call, int threads) {
     if (call->rows == 0 || call->out_features == 0) return 0;
     plan p = make_plan(call, threads);
-    return p.tiles * p.tile_bytes + (size_t)threads * p.partial_floats * sizeof(float);
+    return p.tiles * p.tile_bytes + p.threads * p.partial_floats * sizeof(float) + (p.panels + 1) * sizeof(uint32_t);
 }
+
+/// Cuts the panels into groups that shrink towards the end: large ones have long streams and little overhead, small ones
+/// let the threads finish together. Writes the groups' first panels and the number of panels; returns the number of groups.
+static size_t cut_groups(const plan *p, uint32_t *starts) {
+    size_t groups = 0;
+    for (size_t start = 0; start < p->panels;) {
+        size_t size = p->threads == 1 ? p->panels : (p->panels - start) / (2 * p->threads);
+        if (size < p->least_panels) size = p->least_panels;
+        if (size > p->most_panels) size = p->most_panels;
+        starts[groups++] = (uint32_t)start;
+        start += size;
+    }
+    starts[groups] = (uint32_t)p->panels;
+    return groups;
+}
+
+/// How far ahead of a walk through weights to ask for them, in bytes: memory answers after some 100 ns, in which a core reads 4 KB.
+enum { walk_ahead = 8192 };
 
 typedef struct job {
     const vlm_linear_call *call;
     plan plan;
     char *tiles;
     float *partials;
+    uint32_t *groups;
 } job;
 
 static size_t rows_of_tile(const job *j, size_t tile) {
@@ -110,37 +129,59 @@ static void lay_out_tile(void *context, size_t tile, size_t worker) {
         call->in_features, j->tiles + tile * j->plan.tile_bytes);
 }
 
+/// Finishes a tile's results for one panel.
+static void finish(const job *j, const float *partial, size_t tile, size_t panel) {
+    const vlm_linear_call *call = j->call;
+    size_t width = call->epilogue == VLM_EPILOGUE_GATED ? VLM_PANEL / 2 : VLM_PANEL;
+    size_t column = panel * width;
+    size_t columns = call->out_features - column < width ? call->out_features - column : width;
+    float *out = call->out + tile * j->plan.tile_rows * call->out_stride + column;
+    j->plan.kernels->finish(call, partial, rows_of_tile(j, tile), panel, columns, out);
+}
+
 static void multiply(void *context, size_t unit, size_t worker) {
     const job *j = context;
     const plan *p = &j->plan;
     const vlm_linear_call *call = j->call;
     size_t group = unit / p->blocks, block = unit % p->blocks;
-    size_t first_panel = part_start(p->panels, p->groups, group), end_panel = part_start(p->panels, p->groups, group + 1);
+    size_t first_panel = j->groups[group], end_panel = j->groups[group + 1];
     size_t first_tile = part_start(p->tiles, p->blocks, block), end_tile = part_start(p->tiles, p->blocks, block + 1);
-    size_t width = call->epilogue == VLM_EPILOGUE_GATED ? VLM_PANEL / 2 : VLM_PANEL;
-    size_t word_bytes = call->kind == VLM_GEMM_BF16_WIDE ? 8 : 4;
-    size_t tile_floats = p->tile_rows * VLM_PANEL;
     float *partials = j->partials + worker * p->partial_floats;
-    // One tile: finish panel after panel, so that the weights are one stream. Several: chunk after chunk.
-    size_t stride = p->tiles == 1 ? 1 : end_panel - first_panel;
-    for (size_t start = first_panel; start < end_panel; start += stride) {
-        for (size_t chunk = 0; chunk < p->chunks; chunk++) {
-            size_t step = chunk * VLM_CHUNK;
-            size_t steps = p->steps - step < VLM_CHUNK ? p->steps - step : VLM_CHUNK;
-            for (size_t panel = start; panel < start + stride; panel++) {
-                const char *b = (const char *)call->panels + panel * p->panel_bytes + step * VLM_PANEL * 4;
-                size_t column = panel * width;
-                size_t columns = call->out_features - column < width ? call->out_features - column : width;
-                float *partial = partials + (panel - start) * (end_tile - first_tile) * tile_floats;
-                for (size_t tile = first_tile; tile < end_tile; tile++, partial += tile_floats) {
-                    size_t rows = rows_of_tile(j, tile);
-                    const char *a = j->tiles + tile * p->tile_bytes + chunk * p->tile_rows * VLM_CHUNK * word_bytes;
-                    p->kernels->tile[call->kind][rows](steps, a, b, partial, chunk == 0);
-                    if (chunk + 1 == p->chunks) {
-                        float *out = call->out + tile * p->tile_rows * call->out_stride + column;
-                        p->kernels->finish(call, partial, rows, panel, columns, out);
-                    }
-                }
+    if (p->tiles == 1) {
+        // Panel after panel, so that the weights are one stream.
+        for (size_t panel = first_panel; panel < end_panel; panel++) {
+            const char *b = (const char *)call->panels + panel * p->panel_bytes;
+            for (size_t chunk = 0; chunk < p->chunks; chunk++, b += VLM_CHUNK * STEP_BYTES) {
+                size_t left = p->steps - chunk * VLM_CHUNK;
+                vlm_ahead ahead = {b + walk_ahead, b + walk_ahead + 64, STEP_BYTES, STEP_BYTES};
+                p->kernels->tile[call->kind][call->rows](
+                    left < VLM_CHUNK ? left : VLM_CHUNK, j->tiles + chunk * p->chunk_bytes, b, partials, chunk == 0, &ahead);
+            }
+            finish(j, partials, 0, panel);
+        }
+        return;
+    }
+    // Chunk after chunk: one of a panel for all tiles, then the next panel's.
+    size_t tile_floats = p->tile_rows * VLM_PANEL, tiles = end_tile - first_tile;
+    for (size_t chunk = 0; chunk < p->chunks; chunk++) {
+        size_t left = p->steps - chunk * VLM_CHUNK;
+        size_t steps = left < VLM_CHUNK ? left : VLM_CHUNK;
+        float *partial = partials;
+        for (size_t panel = first_panel; panel < end_panel; panel++) {
+            const char *b = (const char *)call->panels + panel * p->panel_bytes + chunk * VLM_CHUNK * STEP_BYTES;
+            // The weights that come after these: fetched in equal parts beside the tiles.
+            bool last_panel = panel + 1 == end_panel;
+            const char *next_b =
+                last_panel ? b + VLM_CHUNK * STEP_BYTES - (panel - first_panel) * p->panel_bytes : b + p->panel_bytes;
+            size_t b_step = (STEP_BYTES + tiles - 1) / tiles;
+            for (size_t tile = first_tile; tile < end_tile; tile++, partial += tile_floats, next_b += b_step * VLM_CHUNK) {
+                const char *a = j->tiles + tile * p->tile_bytes + chunk * p->chunk_bytes;
+                // The rows that come after these: the next tile's, or at the end the first tile's.
+                const char *next_a = tile + 1 < end_tile ? a + p->tile_bytes : a - (tiles - 1) * p->tile_bytes;
+                if (tile + 1 == end_tile && last_panel) next_a += p->chunk_bytes;
+                vlm_ahead ahead = {next_a, next_b, p->chunk_bytes / VLM_CHUNK, b_step};
+                p->kernels->tile[call->kind][rows_of_tile(j, tile)](steps, a, b, partial, chunk == 0, &ahead);
+                if (chunk + 1 == p->chunks) finish(j, partial, tile, panel);
             }
         }
     }
@@ -150,8 +191,10 @@ bool vlm_linear(vlm_pool *pool, int threads, const vlm_linear_call *call) {
     if (call->rows == 0 || call->out_features == 0) return true;
     job j = {.call = call, .plan = make_plan(call, threads), .tiles = call->scratch};
     j.partials = (float *)(j.tiles + j.plan.tiles * j.plan.tile_bytes);
+    j.groups = (uint32_t *)(j.partials + j.plan.threads * j.plan.partial_floats);
+    size_t groups = cut_groups(&j.plan, j.groups);
     // A few rows are laid out in less time than it takes to share them.
     if (j.plan.tiles == 1) lay_out_tile(&j, 0, 0);
     else if (!vlm_pool_run(pool, j.plan.tiles, lay_out_tile, &j)) return false;
-    return vlm_pool_run(pool, j.plan.groups * j.plan.blocks, multiply, &j);
+    return vlm_pool_run(pool, groups * j.plan.blocks, multiply, &j);
 }

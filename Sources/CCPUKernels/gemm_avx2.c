@@ -10,6 +10,5 @@
 #define GT_ROWS 6
 #define GT_VECTORS 2
 #define GT_REGISTERS 12
-#define GT_PREFETCH 512
 #include "gemm_template.h"
 #endif

@@ -8,6 +8,5 @@
 #define GT_ROWS 12
 #define GT_VECTORS 2
 #define GT_REGISTERS 24
-#define GT_PREFETCH 512
 #include "gemm_template.h"
 #endif

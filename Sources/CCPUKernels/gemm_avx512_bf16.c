@@ -10,7 +10,6 @@
 #define GT_ROWS 12
 #define GT_VECTORS 2
 #define GT_REGISTERS 24
-#define GT_PREFETCH 512
 #define GT_DOT(acc, a, b) ((vm_float)_mm512_dpbf16_ps((__m512)(acc), (__m512bh)(a), (__m512bh)(b)))
 /// 32 floats rounded to nearest even.
 #define GT_STORE_BF16(to, from) \

@@ -8,6 +8,5 @@
 #define GT_ROWS 6
 #define GT_VECTORS 4
 #define GT_REGISTERS 24
-#define GT_PREFETCH 512
 #include "gemm_template.h"
 #endif

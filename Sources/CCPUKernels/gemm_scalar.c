@@ -7,5 +7,4 @@
 #define GT_ROWS 4
 #define GT_VECTORS 2
 #define GT_REGISTERS 8
-#define GT_PREFETCH 512
 #include "gemm_template.h"

@@ -26,7 +26,7 @@ VM_INLINE vm_int gt_word(uint32_t word) { return (int32_t)word - (vm_int){0}; }
 
 VM_INLINE void gt_tile(
     const size_t rows, const size_t vectors, const vlm_gemm_kind kind, size_t steps, const void *a, const void *b,
-    float *tile, bool first
+    float *tile, bool first, const vlm_ahead *ahead
 ) {
     const size_t stride = kind == VLM_GEMM_BF16_WIDE ? 2 * VLM_CHUNK : VLM_CHUNK;
     for (size_t column = 0; column < VLM_PANEL; column += vectors * VM_WIDTH) {
@@ -38,12 +38,13 @@ VM_INLINE void gt_tile(
         }
         const float *as = a;
         const float *bs = (const float *)b + column;
+        const char *ahead1 = ahead->first, *ahead2 = ahead->second;
+        const size_t ahead1_step = ahead->first_step, ahead2_step = ahead->second_step;
         for (size_t step = 0; step < steps; step++) {
-            // A short tile is a walk through memory: ask for what comes, also past this chunk.
-            if (rows <= 8) {
-                __builtin_prefetch(bs + GT_PREFETCH, 0, 3);
-                __builtin_prefetch(bs + GT_PREFETCH + 16, 0, 3);
-            }
+            __builtin_prefetch(ahead1, 0, 3);
+            __builtin_prefetch(ahead2, 0, 3);
+            ahead1 += ahead1_step;
+            ahead2 += ahead2_step;
             vm_float bv[GT_PANEL_VECTORS];
             GT_UNROLL for (size_t v = 0; v < vectors; v++) bv[v] = vm_load(bs + v * VM_WIDTH);
             if (kind == VLM_GEMM_F32) {
@@ -87,9 +88,10 @@ VM_INLINE void gt_tile(
 /// Vectors of a tile of `rows` rows.
 #define GT_WIDTH(rows) ((rows)*GT_PANEL_VECTORS <= GT_REGISTERS ? GT_PANEL_VECTORS : GT_VECTORS)
 
-#define GT_KERNEL(kind, rows)                                                                                        \
-    VM_TARGET static void gt_##kind##_##rows(size_t steps, const void *a, const void *b, float *tile, bool first) {  \
-        gt_tile(rows, GT_WIDTH(rows), VLM_GEMM_##kind, steps, a, b, tile, first);                                    \
+#define GT_KERNEL(kind, rows)                                                                                    \
+    VM_TARGET static void gt_##kind##_##rows(                                                                    \
+        size_t steps, const void *a, const void *b, float *tile, bool first, const vlm_ahead *ahead) {           \
+        gt_tile(rows, GT_WIDTH(rows), VLM_GEMM_##kind, steps, a, b, tile, first, ahead);                         \
     }
 #define GT_KERNELS_TO_4(kind) GT_KERNEL(kind, 1) GT_KERNEL(kind, 2) GT_KERNEL(kind, 3) GT_KERNEL(kind, 4)
 #define GT_NAMES_TO_4(kind) NULL, gt_##kind##_1, gt_##kind##_2, gt_##kind##_3, gt_##kind##_4

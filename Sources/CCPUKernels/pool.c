@@ -4,18 +4,44 @@
 // compare-and-swap, so a thread that wakes late sees either a newer generation or no units left and touches nothing of the old
 // job. The driving thread therefore never waits for a sleeping worker, only for units that someone has taken.
 //
-// Idle workers spin for a short time, because in a forward pass the next operation is microseconds away, and then sleep on a
-// condition variable.
+// Idle workers look for work for a short time, because in a forward pass the next operation is microseconds away, and then sleep on
+// a condition variable.
 
 #include "vlm_cpu.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/// How long a thread spins before it sleeps. Longer than the serial gaps between operations, short enough that an idle
-/// process uses no core.
-static const double spin_seconds = 50e-6;
+static inline void pause_briefly(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/// How long a thread waits before it sleeps: longer than the serial gaps between operations, short enough that an idle process
+/// uses no core. It spins at first and then offers its core to others between looks: on a busy machine the thread it waits for
+/// may want that core.
+static const double spin_seconds = 20e-6, yield_seconds = 100e-6;
+
+typedef enum verdict { look_again, give_up } verdict;
+
+/// Passes a little time between two looks at a word; `spins` counts looks and `started` is set at the first reading of the clock.
+static verdict wait_briefly(unsigned spins, double *started) {
+    if (spins < 64) {
+        pause_briefly();
+        return look_again;
+    }
+    double now = vlm_seconds();
+    if (*started == 0) *started = now;
+    if (now - *started > yield_seconds) return give_up;
+    if (now - *started > spin_seconds) sched_yield();
+    else for (int i = 0; i < 16; i++) pause_briefly();
+    return look_again;
+}
 
 typedef struct worker {
     vlm_pool *pool;
@@ -45,14 +71,6 @@ struct vlm_pool {
     worker *worker;
 };
 
-static inline void pause_briefly(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 /// Takes and runs units of the job of `generation` until none is left; returns how many it ran.
 static size_t work(vlm_pool *pool, uint32_t generation, size_t index) {
     size_t ran = 0;
@@ -73,16 +91,12 @@ static void *worker_main(void *argument) {
     vlm_pool *pool = self->pool;
     uint32_t seen = 0;
     for (;;) {
-        double limit = 0;
+        double started = 0;
         uint32_t generation;
         for (unsigned spins = 0;; spins++) {
             generation = (uint32_t)(atomic_load_explicit(&pool->job, memory_order_acquire) >> 32);
             if (generation != seen || atomic_load_explicit(&pool->stopping, memory_order_acquire)) break;
-            pause_briefly();
-            if (spins % 64 != 63) continue;
-            double now = vlm_seconds();
-            if (limit == 0) limit = now + spin_seconds;
-            if (now < limit) continue;
+            if (wait_briefly(spins, &started) == look_again) continue;
             pthread_mutex_lock(&pool->mutex);
             // The driver publishes, then reads `sleepers`; this counts itself, then reads the job: one of them sees the other.
             atomic_fetch_add(&pool->sleepers, 1);
@@ -119,20 +133,15 @@ static bool run_part(vlm_pool *pool, size_t count, vlm_task task, void *context)
     }
     size_t ran = work(pool, pool->generation, 0);
     size_t finished = atomic_fetch_add(&pool->finished, ran) + ran;
-    double limit = 0;
+    double started = 0;
     for (unsigned spins = 0; finished != count; spins++) {
-        pause_briefly();
-        if (spins % 64 == 63) {
-            double now = vlm_seconds();
-            if (limit == 0) limit = now + spin_seconds;
-            if (now >= limit) {
-                // A worker holds a unit and is slow or was descheduled: leave it the core.
-                pthread_mutex_lock(&pool->mutex);
-                atomic_store(&pool->driver_sleeps, 1);
-                while (atomic_load(&pool->finished) != count) pthread_cond_wait(&pool->done, &pool->mutex);
-                atomic_store(&pool->driver_sleeps, 0);
-                pthread_mutex_unlock(&pool->mutex);
-            }
+        if (wait_briefly(spins, &started) == give_up) {
+            // A worker holds a unit and is slow or was descheduled: leave it the core.
+            pthread_mutex_lock(&pool->mutex);
+            atomic_store(&pool->driver_sleeps, 1);
+            while (atomic_load(&pool->finished) != count) pthread_cond_wait(&pool->done, &pool->mutex);
+            atomic_store(&pool->driver_sleeps, 0);
+            pthread_mutex_unlock(&pool->mutex);
         }
         finished = atomic_load_explicit(&pool->finished, memory_order_acquire);
     }
