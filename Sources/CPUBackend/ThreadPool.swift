@@ -43,15 +43,9 @@ package final class ThreadPool {
     /// Runs `body(unit, worker)` for every unit below `count`. `worker` is below ``threadCount`` and belongs to one running unit
     /// at a time, so it selects scratch memory.
     package func parallelFor(_ count: Int, _ body: (_ unit: Int, _ worker: Int) -> Void) {
-        withoutActuallyEscaping(body) { escapable in
-            var task = Task(body: escapable)
-            withUnsafeMutablePointer(to: &task) { pointer in
-                run(count, pointer) { context, unit, worker in
-                    guard let context else { return }
-                    context.assumingMemoryBound(to: Task.self).pointee.body(unit, worker)
-                }
-            }
-        }
+        precondition(count >= 0 && count <= UInt32.max, "too many units of work")
+        let ran = runClosure(pool, count, body)
+        precondition(ran, "parallel work started inside parallel work")
     }
 
     /// Cuts `count` items into contiguous ranges of a multiple of `grain` items, a few per thread, and runs `body(range, worker)` on each.
@@ -66,8 +60,8 @@ package final class ThreadPool {
             if start < end { body(start..<end, worker) }
         }
     }
-
-    private struct Task {
-        let body: (Int, Int) -> Void
-    }
 }
+
+/// Implemented in pool_closure.c with Swift's calling convention: a closure that C imports would be copied to the heap in each call.
+@_silgen_name("vlm_pool_run_closure")
+private func runClosure(_ pool: OpaquePointer, _ count: Int, _ body: (_ unit: Int, _ worker: Int) -> Void) -> Bool
