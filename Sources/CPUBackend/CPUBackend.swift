@@ -16,6 +16,7 @@ package final class CPUBackend {
     package let mode: Mode
     package let instructionSet: InstructionSet
     package let pool: ThreadPool
+    let scratch = AttentionScratch()
 
     /// Memory for one operation at a time; grows to the largest need and stays, so steady work allocates nothing.
     private var scratchBuffer: (any DeviceBuffer)?
