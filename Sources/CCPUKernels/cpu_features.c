@@ -6,7 +6,6 @@
 #include "vlm_cpu.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,45 +62,44 @@ vlm_isa vlm_isa_best(void) {
     return VLM_ISA_SCALAR;
 }
 
-#if defined(__linux__)
-/// Whole cores of a "quota period" pair, rounded up; 0 when there is no limit.
-static int quota_cores(double quota, double period) {
+/// Whole cores of a quota and its period, rounded up; 0 when there is no limit.
+static int whole_cores(double quota, double period) {
     if (quota <= 0 || period <= 0) return 0;
-    int cores = (int)((quota + period - 1) / period);
-    return cores < 1 ? 1 : cores;
+    double cores = quota / period;
+    return cores >= 1e6 ? 0 : (int)cores + (cores > (int)cores);
 }
 
-/// The CPU quota in one control-group folder, version 2 or 1; 0 for none.
-static int quota_in(const char *folder) {
-    char path[4224];
-    double quota = 0, period = 0;
-    snprintf(path, sizeof path, "%s/cpu.max", folder);
+/// Reads up to two numbers at the start of a file; returns how many there were.
+static int read_numbers(const char *folder, const char *name, double *first, double *second) {
+    char path[4352];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *file = fopen(path, "r");
-    if (file) {
-        int got = fscanf(file, "%lf %lf", &quota, &period);  // "max 100000" reads no number: no limit
-        fclose(file);
-        return got == 2 ? quota_cores(quota, period) : 0;
-    }
-    snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", folder);
-    if (!(file = fopen(path, "r"))) return 0;
-    int got = fscanf(file, "%lf", &quota);
+    if (!file) return 0;
+    int count = fscanf(file, "%lf %lf", first, second);
     fclose(file);
-    snprintf(path, sizeof path, "%s/cpu.cfs_period_us", folder);
-    if (got != 1 || !(file = fopen(path, "r"))) return 0;
-    got = fscanf(file, "%lf", &period);
-    fclose(file);
-    return got == 1 ? quota_cores(quota, period) : 0;
+    return count < 0 ? 0 : count;
+}
+
+/// The CPU quota of one control group; 0 for none. "max 100000" starts with no number: no limit.
+static int group_cores(const char *folder) {
+    double quota = 0, period = 0, unused;
+    if (read_numbers(folder, "cpu.max", &quota, &period) == 2) return whole_cores(quota, period);
+    if (read_numbers(folder, "cpu.cfs_quota_us", &quota, &unused) && read_numbers(folder, "cpu.cfs_period_us", &period, &unused))
+        return whole_cores(quota, period);
+    return 0;
 }
 
 static int tighter(int limit, int found) { return found > 0 && (limit == 0 || found < limit) ? found : limit; }
 
-/// The tightest quota among this process's control groups and their parents; 0 for none.
-static int quota_limit(void) {
-    int limit = tighter(quota_in("/sys/fs/cgroup"), quota_in("/sys/fs/cgroup/cpu"));
-    FILE *file = fopen("/proc/self/cgroup", "r");
+int vlm_quota_cores(const char *mount, const char *membership) {
+    char folder[4224], line[4096];
+    int limit = group_cores(mount);
+    snprintf(folder, sizeof folder, "%s/cpu", mount);
+    limit = tighter(limit, group_cores(folder));
+    FILE *file = fopen(membership, "r");
     if (!file) return limit;
-    char line[4096];
     while (fgets(line, sizeof line, file)) {
+        // hierarchy:controllers:path, the controllers empty in version 2
         line[strcspn(line, "\n")] = 0;
         char *controllers = strchr(line, ':');
         char *group = controllers ? strchr(controllers + 1, ':') : NULL;
@@ -110,9 +108,8 @@ static int quota_limit(void) {
         bool version2 = controllers[1] == 0;
         if (!version2 && !strstr(controllers + 1, "cpu")) continue;
         while (strlen(group) > 1) {
-            char folder[4160];
-            snprintf(folder, sizeof folder, "%s%s", version2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu", group);
-            limit = tighter(limit, quota_in(folder));
+            snprintf(folder, sizeof folder, "%s%s%s", mount, version2 ? "" : "/cpu", group);
+            limit = tighter(limit, group_cores(folder));
             char *slash = strrchr(group, '/');
             if (!slash) break;
             *slash = 0;
@@ -121,7 +118,6 @@ static int quota_limit(void) {
     fclose(file);
     return limit;
 }
-#endif
 
 int vlm_usable_cores(void) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -130,7 +126,7 @@ int vlm_usable_cores(void) {
     CPU_ZERO(&set);
     // Fails on machines with more processors than the set holds; then all that are online count.
     if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) cores = CPU_COUNT(&set);
-    int limit = quota_limit();
+    int limit = vlm_quota_cores("/sys/fs/cgroup", "/proc/self/cgroup");
     if (limit > 0 && limit < cores) cores = limit;
 #endif
     return cores < 1 ? 1 : (int)cores;

@@ -10,7 +10,7 @@
 #define VLM_CHUNK 192
 
 /// The most rows of a tile on any level.
-#define VLM_MAX_TILE_ROWS 14
+#define VLM_MAX_TILE_ROWS 12
 
 /// Two streams of memory that a kernel asks for while it multiplies: each step fetches a cache line of both and moves on.
 typedef struct vlm_ahead {
@@ -20,7 +20,8 @@ typedef struct vlm_ahead {
 
 /// Multiplies the rows of a tile by a chunk of a panel: tile[r][c] (+)= sum over steps of a[r][step] * b[step][c].
 /// `a`: [rows][VLM_CHUNK] words; two float32 words a step for the widening kernels. `b`: [steps][32] words. `tile`: [rows][32].
-typedef void (*vlm_tile_kernel)(size_t steps, const void *a, const void *b, float *tile, bool first, const vlm_ahead *ahead);
+typedef void (*vlm_tile_kernel)(
+    size_t steps, const void *a, const void *b, float *tile, bool first, const vlm_ahead *ahead);
 
 /// Copies rows `0 ..< rows` of `x` to the layout of a tile: chunk after chunk of [tile rows][VLM_CHUNK] words, zeros past K.
 typedef void (*vlm_rows_kernel)(const float *x, size_t stride, size_t rows, size_t tile_rows, size_t in_features, void *a);

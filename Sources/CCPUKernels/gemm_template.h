@@ -7,7 +7,8 @@
 //   GT_ROWS       rows of a tile
 //   GT_VECTORS    vectors of a tile's width, for tall tiles
 //   GT_REGISTERS  accumulators that fit in registers: short tiles are as wide as a panel when these suffice
-//   GT_DOT        optional: acc + the dot product of bfloat16 pairs, on (vm_float, vm_int, vm_int)
+//   GT_DOT        optional: acc + the dot product of bfloat16 pairs, on (vm_float, vm_int, vm_int), and with it
+//   GT_STORE_BF16 rounds two vectors of float32 to bfloat16
 //
 // A tile of `rows` x `vectors` accumulators lives in registers for a whole chunk of K. Loops over rows and vectors have constant
 // bounds and are unrolled away; if they were not, accumulators would be spilled, so look at the disassembly after a change.
@@ -18,11 +19,7 @@
 #include "vector_math.h"
 
 #define GT_PANEL_VECTORS (VLM_PANEL / VM_WIDTH)
-#define GT_PASTE2(a, b) a##_##b
-#define GT_PASTE(a, b) GT_PASTE2(a, b)
 #define GT_UNROLL _Pragma("clang loop unroll(full)")
-
-VM_INLINE vm_int gt_word(uint32_t word) { return (int32_t)word - (vm_int){0}; }
 
 VM_INLINE void gt_tile(
     const size_t rows, const size_t vectors, const vlm_gemm_kind kind, size_t steps, const void *a, const void *b,

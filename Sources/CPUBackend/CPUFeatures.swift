@@ -44,4 +44,10 @@ package enum InstructionSet: String, Sendable, CaseIterable {
 package enum CPUFeatures {
     /// Cores this process may use: its affinity mask, cut down to its control group's CPU quota.
     package static var usableCores: Int { Int(vlm_usable_cores()) }
+
+    /// The tightest CPU quota, in whole cores, of the control groups that the file `membership` names below `mount`; nil for none.
+    package static func quotaCores(mount: String, membership: String) -> Int? {
+        let cores = vlm_quota_cores(mount, membership)
+        return cores > 0 ? Int(cores) : nil
+    }
 }

@@ -52,13 +52,4 @@ import Glibc
             for item in 0..<count { #expect(counts[item] == 1) }
         }
     }
-
-    @Test func usableCoresIsPositive() {
-        #expect(CPUFeatures.usableCores >= 1)
-    }
-
-    @Test func bestInstructionSetIsAvailable() {
-        #expect(InstructionSet.available.contains(.best))
-        #expect(InstructionSet.available.contains(.scalar))
-    }
 }

@@ -30,6 +30,10 @@ vlm_isa vlm_isa_best(void);
 /// Cores this process may use: the affinity mask, cut down to the control group's CPU quota, at least 1.
 int vlm_usable_cores(void);
 
+/// The tightest CPU quota, in whole cores rounded up, among the control groups that `membership` (in the form of
+/// /proc/self/cgroup) names, their parents and the root, in the file system at `mount`, versions 1 and 2; 0 when there is none.
+int vlm_quota_cores(const char *mount, const char *membership);
+
 /// One unit of parallel work. `index` counts work units; `worker` is in `0 ..< threads` and no two calls running at the same
 /// time share it, so it selects scratch memory.
 typedef void (*vlm_task)(void *context, size_t index, size_t worker);
