@@ -34,7 +34,8 @@ extension Golden {
 
     /// A copy of the checkpoint with JSON files changed, opened; its files stay mapped after they are deleted.
     func edited(
-        _ config: @escaping (inout JSONObject) -> Void, files: [(name: String, edit: (inout JSONObject) -> Void)] = []
+        _ config: @escaping (inout JSONObject) -> Void, files: [(name: String, edit: (inout JSONObject) -> Void)] = [],
+        replacing: [(name: String, bytes: Data)] = []
     ) throws -> Checkpoint {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("models-\(UUID().uuidString)")
         try FileManager.default.copyItem(atPath: checkpoint, toPath: folder.path)
@@ -45,6 +46,7 @@ extension Golden {
             edit(&object)
             try JSONValue.object(object).serialized().write(to: file, atomically: true, encoding: .utf8)
         }
+        for (name, bytes) in replacing { try bytes.write(to: folder.appendingPathComponent(name)) }
         return try Checkpoint(folder: folder.path)
     }
 

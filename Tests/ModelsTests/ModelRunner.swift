@@ -31,7 +31,7 @@ final class ModelRunner {
     private var freeBlocks: [Int32]
     private var featureMemory: [any DeviceBuffer] = []
 
-    init(_ model: LoadedModel, backend: any Backend, blocks: Int = 48, workspaceBytes: Int = 64 << 20) throws {
+    init(_ model: LoadedModel, backend: any Backend, blocks: Int = 48, workspaceBytes: Int = 8 << 20) throws {
         self.model = model
         self.backend = backend
         workspace = try Workspace(backend: backend, byteCount: workspaceBytes)

@@ -1,4 +1,5 @@
 import Checkpoints
+import Foundation
 import JSON
 import Layers
 import Models
@@ -48,6 +49,21 @@ import Testing
         let error = #expect(throws: CheckpointError.self) { try ModelRegistry.plan(checkpoint, backend: planner) }
         #expect(error?.kind == .invalidConfig)
         #expect(error?.source.hasSuffix("config.json") == true)
+    }
+
+    /// Llama 2's files hold the rotary frequencies of each layer.
+    @Test func rotaryBuffersOfEarlyFilesAreLeftUnused() throws {
+        let golden = try Golden("llama-linear")
+        let file = try SafetensorsFile(path: golden.checkpoint + "/model.safetensors")
+        var writer = SafetensorsWriter()
+        for tensor in file.tensors {
+            tensor.withBytes { writer.add(tensor.name, tensor.dimensions, tensor.dtype, bytes: $0) }
+        }
+        let frequencies: [Float] = [1, 0.5]
+        writer.add("model.layers.0.self_attn.rotary_emb.inv_freq", [2], frequencies)
+        let bytes = writer.serialized()
+        let checkpoint = try golden.edited({ _ in }, replacing: [("model.safetensors", bytes)])
+        #expect(try ModelRegistry.plan(checkpoint, backend: planner).parameterCount > 0)
     }
 
     @Test func progressEndsAtAll() throws {
