@@ -58,7 +58,7 @@ public struct Prompt: Sendable, ExpressibleByStringLiteral {
     func placed() throws(PromptError) -> [ChatMessage] {
         guard placesImages, let message = messages.first, case .text(let text)? = message.content.last else { return messages }
         let images = message.content.dropLast()
-        let pieces = text.split(separator: imageToken, omittingEmptySubsequences: false)
+        let pieces = text.pieces(separatedBy: imageToken)
         guard pieces.count > 1 else { return messages }
         guard pieces.count - 1 == images.count else {
             throw PromptError(
@@ -68,7 +68,7 @@ public struct Prompt: Sendable, ExpressibleByStringLiteral {
         var content: [ContentPart] = []
         for (index, piece) in pieces.enumerated() {
             if index > 0 { content.append(images[images.startIndex + index - 1]) }
-            if !piece.isEmpty { content.append(.text(String(piece))) }
+            if !piece.isEmpty { content.append(.text(piece)) }
         }
         return [ChatMessage(role: message.role, content: content)]
     }

@@ -115,13 +115,13 @@ struct RequestPreparer: Sendable {
     /// Replaces each image placeholder by the tokens of its image, in order.
     private func expand(_ text: String, _ images: [ProcessedImage]) throws -> String {
         guard let rule = model.rule else { return text }
-        let pieces = text.split(separator: rule.imagePlaceholder, omittingEmptySubsequences: false)
+        let pieces = text.pieces(separatedBy: rule.imagePlaceholder)
         guard pieces.count - 1 == images.count else {
             throw PromptError(
                 "the prompt has \(pieces.count - 1) image placeholders (\(rule.imagePlaceholder)) and \(images.count) images; "
                     + "leave placeholders out of the text, each image brings its own")
         }
-        var expanded = String(pieces[0])
+        var expanded = pieces[0]
         for (image, piece) in zip(images, pieces.dropFirst()) {
             expanded += rule.expansion(image)
             expanded += piece
