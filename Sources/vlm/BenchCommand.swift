@@ -40,9 +40,9 @@ struct BenchCommand: AsyncParsableCommand {
         let rows = try await benchmark.run { Terminal.status("\r\u{1B}[2KMeasuring \($0)") }
         Terminal.status("\r\u{1B}[2KMeasuring ceilings")
         let mode = try pipeline.setup.mode()
-        let ceilings = try Ceilings.measure(threads: pipeline.setup.engineConfig.threads)
+        let ceilings = try CPUBackend(threads: pipeline.setup.engineConfig.threads, mode: mode).ceilings()
         Terminal.status("\r\u{1B}[2K")
-        let peak = mode == .exact ? ceilings.float32Operations : ceilings.bfloat16Operations
+        let peak = mode == .exact ? ceilings.float32 : ceilings.bfloat16
         let memory = HostMemory.residentBytes.peak
         try await pipeline.close()
         switch output {

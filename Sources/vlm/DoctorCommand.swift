@@ -36,12 +36,10 @@ struct DoctorCommand: ParsableCommand {
             )
         }
 
-        let one = try Ceilings.measure(threads: 1)
-        let all = try Ceilings.measure(threads: threads)
-        for ceilings in [one, all] {
+        for ceilings in [try fast.ceilings(threads: 1), try fast.ceilings()] {
             print(
                 "\(ceilings.threads) thread\(ceilings.threads == 1 ? "" : "s"): read \(format(ceilings.readBandwidth)) GB/s, "
-                    + "float32 \(format(ceilings.float32Operations)) GFLOP/s, bfloat16 \(format(ceilings.bfloat16Operations)) GFLOP/s"
+                    + "float32 \(format(ceilings.float32)) GFLOP/s, bfloat16 \(format(ceilings.bfloat16)) GFLOP/s"
             )
         }
         if failed > 0 { throw ExitCode(1) }
