@@ -1,8 +1,11 @@
+import CPUBackend
 import Engine
 import Imaging
 import JSON
+import Layers
 import Models
 import Tensors
+import Text
 import VLM
 
 /// Times the stages of a model as a user meets them, and counts their work.
@@ -128,7 +131,9 @@ struct Benchmark {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for index in 0..<size {
                     let prompt = tokens(count: 32, run: run * size + index)
-                    group.addTask { _ = try await generate(prompt, new: newTokens) }
+                    group.addTask { [engine = pipeline.engine, newTokens] in
+                        _ = try await Benchmark.generate(prompt, new: newTokens, on: engine)
+                    }
                 }
                 try await group.waitForAll()
             }
@@ -163,8 +168,14 @@ struct Benchmark {
     }
 
     private func generate(_ tokens: [Int32], _ images: [ProcessedImage] = [], new: Int) async throws -> Response {
+        try await Benchmark.generate(tokens, images, new: new, on: pipeline.engine)
+    }
+
+    private static func generate(
+        _ tokens: [Int32], _ images: [ProcessedImage] = [], new: Int, on engine: Engine
+    ) async throws -> Response {
         let generation = GenerationConfig(maxNewTokens: new, ignoreEOS: true)
-        for try await piece in pipeline.engine.stream(EngineRequest(tokenIDs: tokens, images: images, generation: generation)) {
+        for try await piece in engine.stream(EngineRequest(tokenIDs: tokens, images: images, generation: generation)) {
             guard let response = piece.response else { continue }
             if let error = response.error { throw error }
             return response

@@ -98,15 +98,16 @@ struct ModelOptions: ParsableArguments {
     func load() async throws -> Pipeline {
         let bar = ProgressBar("Loading \(model)")
         defer { bar.clear() }
+        let progress: @Sendable (Double) -> Void = { bar.update($0) }
         return try await Pipeline(
-            model: model, engineConfig: engineConfig(), visionConfig: visionConfig(), options: pipelineOptions(),
-            progress: Terminal.errorIsTerminal ? { bar.update($0) } : nil)
+            model: model, engineConfig: try engineConfig(), visionConfig: visionConfig(), options: try pipelineOptions(),
+            progress: Terminal.errorIsTerminal ? progress : nil)
     }
 
     /// What is known of the model before its weights are loaded.
     func setup() throws -> PipelineSetup {
         try PipelineSetup(
-            model: model, engineConfig: engineConfig(), visionConfig: visionConfig(), options: pipelineOptions())
+            model: model, engineConfig: try engineConfig(), visionConfig: visionConfig(), options: try pipelineOptions())
     }
 }
 

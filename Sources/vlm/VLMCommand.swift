@@ -56,7 +56,7 @@ struct VLMCommand: AsyncParsableCommand {
         switch error {
         case let error as EngineError: error.isBadInput
         case let error as TensorError: error.kind == .unsupported
-        case is PromptError, is ImageError, is CheckpointError, is ModelError, is JSONError, is TokenizerError, is TemplateError:
+        case is PromptError, is ImageError, is CheckpointError, is ModelError, is JSONError, is TokenizerError, is JinjaError:
             true
         default: false
         }
