@@ -25,32 +25,53 @@ AVX2_INLINE __m256i pixel_sums(const uint8_t *pixels, const int16_t *weights, in
     return sums;
 }
 
-// The parts of r, g and b added: 32-bit r g b 0.
-AVX2_INLINE __m128i gathered(__m256i sums) {
-    __m256i pairs = _mm256_hadd_epi32(sums, sums);
-    return _mm_unpacklo_epi64(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+// Two pixels with their parts added: 32-bit r g R G | b 0 B 0.
+AVX2_INLINE __m256i pixel_pair(
+    const uint8_t *row, const cik_axis *axis, const int16_t *weights, const int32_t *outputs) {
+    __m256i sums[2];
+    for (int i = 0; i < 2; i++) {
+        const uint8_t *pixels = row + 3 * (size_t)axis->starts[outputs[i]];
+        sums[i] = pixel_sums(pixels, weights + (size_t)outputs[i] * axis->taps, axis->taps);
+    }
+    return _mm256_hadd_epi32(sums[0], sums[1]);
 }
 
 AVX2_INLINE void horizontal_planes(const uint8_t *row, const cik_axis *axis, uint8_t *target, int two_planes) {
-    const __m128i half = _mm_set1_epi32(1 << (axis->precision - 1));
+    const __m256i half = _mm256_set1_epi32(1 << (axis->precision - 1));
     const __m128i shift = _mm_cvtsi32_si128(axis->precision);
-    int32_t taps = axis->taps, last = axis->outputs - 1;
-    for (int32_t output = 0; output <= last; output++) {
-        const uint8_t *pixels = row + 3 * (size_t)axis->starts[output];
-        __m128i sum = gathered(pixel_sums(pixels, axis->high + (size_t)output * taps, taps));
-        if (two_planes) {
-            __m128i low = gathered(pixel_sums(pixels, axis->low + (size_t)output * taps, taps));
-            sum = _mm_add_epi32(_mm_slli_epi32(sum, CIK_SPLIT), low);
+    // Bytes of four pixels, r g r g r g r g and b 0 b 0 b 0 b 0, to RGB.
+    const __m128i rgb = _mm_setr_epi8(0, 1, 8, 2, 3, 10, 4, 5, 12, 6, 7, 14, -1, -1, -1, -1);
+    int32_t last = axis->outputs - 1;
+    for (int32_t output = 0; output <= last; output += 4) {
+        // Past the end the last pixel is computed again and not stored.
+        int32_t four[4];
+        for (int32_t i = 0; i < 4; i++) four[i] = output + i < last ? output + i : last;
+        __m256i pairs[2];
+        for (int i = 0; i < 2; i++) {
+            pairs[i] = pixel_pair(row, axis, axis->high, four + 2 * i);
+            if (two_planes) {
+                __m256i low = pixel_pair(row, axis, axis->low, four + 2 * i);
+                pairs[i] = _mm256_add_epi32(_mm256_slli_epi32(pairs[i], CIK_SPLIT), low);
+            }
+            pairs[i] = _mm256_sra_epi32(_mm256_add_epi32(pairs[i], half), shift);
         }
-        sum = _mm_sra_epi32(_mm_add_epi32(sum, half), shift);
-        __m128i packed = _mm_packus_epi16(_mm_packs_epi32(sum, sum), sum);
-        uint32_t rgb = (uint32_t)_mm_cvtsi128_si32(packed);
-        // Four bytes are written; the fourth is the next pixel's, which follows.
-        memcpy(target + 3 * output, &rgb, output < last ? 4 : 3);
+        __m256i words = _mm256_packs_epi32(pairs[0], pairs[1]);
+        __m256i bytes = _mm256_packus_epi16(words, words);
+        __m128i mixed = _mm_unpacklo_epi64(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+        __m128i pixels = _mm_shuffle_epi8(mixed, rgb);
+        // Sixteen bytes are written where the pixels after these four, still to come, take the surplus.
+        if (output + 6 <= axis->outputs) {
+            _mm_storeu_si128((__m128i *)(target + 3 * (size_t)output), pixels);
+        } else {
+            uint8_t kept[16];
+            _mm_storeu_si128((__m128i *)kept, pixels);
+            int32_t count = axis->outputs - output < 4 ? axis->outputs - output : 4;
+            memcpy(target + 3 * (size_t)output, kept, 3 * (size_t)count);
+        }
     }
 }
 
-AVX2 static void horizontal(const uint8_t *row, const cik_axis *axis, uint8_t *target) {
+AVX2 void cik_avx2_horizontal(const uint8_t *row, const cik_axis *axis, uint8_t *target) {
     if (axis->low) {
         horizontal_planes(row, axis, target, 1);
     } else {
@@ -88,7 +109,7 @@ AVX2_INLINE void vertical_planes(
     for (size_t start = 0; start + 32 <= count; start += 32) {
         block_sums sums = {{half, half, half, half}}, lows = sums;
         if (two_planes) memset(&sums, 0, sizeof sums);
-        for (int32_t k = 0; k < axis->taps; k += 2) {
+        for (int32_t k = 0; k < axis->used; k += 2) {
             __m256i first = _mm256_loadu_si256((const __m256i *)(rows[k] + start));
             __m256i second = _mm256_loadu_si256((const __m256i *)(rows[k + 1] + start));
             add_rows(&sums, first, second, weight_pair(high + k));
@@ -104,7 +125,7 @@ AVX2_INLINE void vertical_planes(
     }
     for (size_t i = count & ~(size_t)31; i < count; i++) {
         int32_t sum = 1 << (axis->precision - 1);
-        for (int32_t k = 0; k < axis->taps; k++) {
+        for (int32_t k = 0; k < axis->used; k++) {
             int32_t weight = two_planes ? high[k] * (1 << CIK_SPLIT) + low[k] : high[k];
             sum += weight * rows[k][i];
         }
@@ -120,6 +141,6 @@ AVX2 static void vertical(const uint8_t *const *rows, const cik_axis *axis, int3
     }
 }
 
-const cik_row_kernels cik_avx2_kernels = {horizontal, vertical};
+const cik_row_kernels cik_avx2_kernels = {cik_avx2_horizontal, vertical};
 
 #endif

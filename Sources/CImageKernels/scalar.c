@@ -27,7 +27,7 @@ static void vertical(const uint8_t *const *rows, const cik_axis *axis, int32_t o
     for (size_t start = 0; start < count; start += block) {
         size_t size = count - start < block ? count - start : block;
         for (size_t i = 0; i < size; i++) sums[i] = 1 << (axis->precision - 1);
-        for (int32_t k = 0; k < axis->taps; k++) {
+        for (int32_t k = 0; k < axis->used; k++) {
             int32_t w = weight(axis, (size_t)output * axis->taps + k);
             const uint8_t *row = rows[k] + start;
             for (size_t i = 0; i < size; i++) sums[i] += w * row[i];

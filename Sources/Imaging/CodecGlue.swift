@@ -1,4 +1,5 @@
 import CImageCodecs
+import CImageKernels
 
 /// Calls into the C codecs: results to errors, headers to checked sizes, and pixels into arrays.
 enum CodecGlue {
@@ -22,6 +23,7 @@ enum CodecGlue {
         let count = width * height * 3
         let pixels = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
             guard let base = buffer.baseAddress else { return }
+            cik_prefer_large_pages(base, count)
             result = decode(base)
             // After a failure part of the buffer holds no value, so none of it is kept.
             initialized = result.status == CIMAGE_OK ? count : 0

@@ -1,3 +1,5 @@
+import CImageKernels
+
 /// How bytes become the numbers that a vision encoder reads.
 ///
 /// transformers 5.17.0 `TorchvisionBackend.rescale_and_normalize` fuses both steps: with `mean' = float32(mean) * (1 / rescale)`
@@ -52,6 +54,7 @@ package struct Normalization: Sendable, Equatable {
 package func planar(_ image: RGBImage, _ normalization: Normalization) -> [Float] {
     let area = image.width * image.height
     return [Float](unsafeUninitializedCapacity: 3 * area) { target, initialized in
+        cik_prefer_large_pages(target.baseAddress, 3 * area * MemoryLayout<Float>.size)
         image.pixels.withUnsafeBufferPointer { pixels in
             normalization.table.withUnsafeBufferPointer { table in
                 for pixel in 0..<area {

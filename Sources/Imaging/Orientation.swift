@@ -1,3 +1,5 @@
+import CImageKernels
+
 /// How the stored rows and columns relate to the picture as it should be seen: EXIF tag 274.
 package enum Orientation: Int, Sendable, CaseIterable {
     case upright = 1
@@ -94,6 +96,7 @@ extension RGBImage {
         let swaps = orientation.rawValue >= Orientation.transposed.rawValue
         let outWidth = swaps ? h : w, outHeight = swaps ? w : h
         let turned = [UInt8](unsafeUninitializedCapacity: pixels.count) { target, initialized in
+            cik_prefer_large_pages(target.baseAddress, pixels.count)
             pixels.withUnsafeBufferPointer { source in
                 // Square blocks keep both the rows read and the rows written in cache when axes are swapped.
                 let block = 32

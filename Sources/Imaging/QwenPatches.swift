@@ -1,3 +1,5 @@
+import CImageKernels
+
 /// The size that Qwen's processors resize a picture to: both sides multiples of `factor`, the number of pixels between the
 /// two bounds, the shape kept as well as that allows.
 ///
@@ -49,6 +51,7 @@ package func qwenPatches(
     let count = gridHeight * gridWidth * rowSize
     return [Float](unsafeUninitializedCapacity: count) { target, initialized in
         guard let base = target.baseAddress else { return }
+        cik_prefer_large_pages(base, count * MemoryLayout<Float>.size)
         image.pixels.withUnsafeBufferPointer { pixels in
             normalization.table.withUnsafeBufferPointer { table in
                 guard let source = pixels.baseAddress, let table = table.baseAddress else { return }

@@ -7,6 +7,7 @@ struct ResampleAxis {
     private let high: [Int16]
     private let low: [Int16]
     private let taps: Int
+    private let used: Int
     private let precision: Int
 
     /// Fractional bits of the low plane, as the kernels expect.
@@ -23,8 +24,8 @@ struct ResampleAxis {
         } support: {
             filter.support
         }
-        // The kernels read four samples at a time.
-        let taps = (weights.taps + 3) / 4 * 4
+        // The kernels read four samples of a row, or two rows, at a time.
+        let taps = (weights.longest + 3) / 4 * 4
         var precision = Self.pillowPrecision
         if arithmetic == .torch {
             // As many bits as keep the largest weight in a signed 16-bit integer (ATen, UpSampleKernel.cpp).
@@ -36,7 +37,7 @@ struct ResampleAxis {
         var low = [Int16](repeating: 0, count: arithmetic == .pillow ? output * taps : 0)
         let scale = Double(1 << precision)
         for index in 0..<output {
-            for tap in 0..<weights.taps {
+            for tap in 0..<weights.longest {
                 let value = weights.values[index * weights.taps + tap] * scale
                 // Rounded half away from zero.
                 let rounded = Int(value < 0 ? value - 0.5 : value + 0.5)
@@ -52,6 +53,7 @@ struct ResampleAxis {
         self.high = high
         self.low = low
         self.taps = taps
+        used = (weights.longest + 1) / 2 * 2
         self.precision = precision
     }
 
@@ -62,7 +64,7 @@ struct ResampleAxis {
                 low.withUnsafeBufferPointer { low in
                     var axis = cik_axis(
                         starts: starts.baseAddress, high: high.baseAddress, low: low.isEmpty ? nil : low.baseAddress,
-                        taps: Int32(taps), precision: Int32(precision), outputs: Int32(starts.count))
+                        taps: Int32(taps), used: Int32(used), precision: Int32(precision), outputs: Int32(starts.count))
                     return withUnsafePointer(to: &axis, body)
                 }
             }
@@ -78,6 +80,8 @@ struct AxisWeights {
     let starts: [Int]
     let taps: Int
     let values: [Double]
+    /// The most samples that any output reads; at most `taps`.
+    let longest: Int
 
     init(input: Int, output: Int, weight: (Double) -> Double, support: () -> Double) {
         let scale = Double(input) / Double(output)
@@ -86,12 +90,14 @@ struct AxisWeights {
         let taps = Int(reach.rounded(.up)) * 2 + 1
         var starts = [Int](repeating: 0, count: output)
         var values = [Double](repeating: 0, count: output * taps)
+        var longest = 1
         let inverse = 1 / stretch
         for index in 0..<output {
             let center = scale * (Double(index) + 0.5)
             let start = max(Int(center - reach + 0.5), 0)
             let count = min(max(min(Int(center + reach + 0.5), input) - start, 0), taps)
             starts[index] = start
+            longest = max(longest, count)
             var total = 0.0
             for tap in 0..<count {
                 let value = weight((Double(tap + start) - center + 0.5) * inverse)
@@ -105,5 +111,6 @@ struct AxisWeights {
         self.starts = starts
         self.taps = taps
         self.values = values
+        self.longest = longest
     }
 }

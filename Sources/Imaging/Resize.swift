@@ -18,14 +18,15 @@ package func resize(
 
 /// Instruction sets that the resampling kernels can be held to, so that tests can compare them.
 package enum ResampleLevel: CaseIterable {
-    case scalar, avx2, avx512
+    case scalar, neon, avx2, avx512
 
     /// Whether this processor has it.
-    package var isAvailable: Bool { raw.rawValue <= cik_best_level().rawValue }
+    package var isAvailable: Bool { cik_supports(raw) != 0 }
 
     fileprivate var raw: cik_level {
         switch self {
         case .scalar: CIK_SCALAR
+        case .neon: CIK_NEON
         case .avx2: CIK_AVX2
         case .avx512: CIK_AVX512
         }
@@ -58,6 +59,7 @@ private func resize(
         vertical.withOptionalAxis { vertical in
             let count = width * height * 3
             let pixels = [UInt8](unsafeUninitializedCapacity: count) { target, initialized in
+                cik_prefer_large_pages(target.baseAddress, count)
                 let inWidth = Int32(image.width), inHeight = Int32(image.height)
                 let size = cik_resize_scratch(inWidth, inHeight, horizontal, vertical)
                 withUnsafeTemporaryAllocation(byteCount: size, alignment: 64) { scratch in

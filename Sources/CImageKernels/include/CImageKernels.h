@@ -12,10 +12,16 @@ extern "C" {
 #endif
 
 /// Which instructions to use. `CIK_BEST` asks the processor; the others exist so that tests can compare them.
-typedef enum { CIK_BEST = 0, CIK_SCALAR = 1, CIK_AVX2 = 2, CIK_AVX512 = 3 } cik_level;
+typedef enum {
+    CIK_BEST = 0,
+    CIK_SCALAR = 1,
+    CIK_NEON = 2,    // every 64-bit ARM
+    CIK_AVX2 = 3,
+    CIK_AVX512 = 4,  // with BW
+} cik_level;
 
-/// The best level this processor runs.
-cik_level cik_best_level(void);
+/// Whether this processor runs a level.
+int cik_supports(cik_level level);
 
 /// The filter of one axis: output i is the sum over k < taps of weights[i * taps + k] * input[starts[i] + k].
 ///
@@ -27,6 +33,7 @@ typedef struct {
     const int16_t *high;
     const int16_t *low;  // NULL: none
     int32_t taps;
+    int32_t used;        // taps that may have a weight, rounded up to an even number; the rest are filling
     int32_t precision;   // fractional bits; the sum is rounded half up and clipped to 0...255
     int32_t outputs;
 } cik_axis;
@@ -39,6 +46,10 @@ void cik_resize_rgb(
 
 /// Bytes of working memory for `cik_resize_rgb`.
 size_t cik_resize_scratch(int32_t width, int32_t height, const cik_axis *horizontal, const cik_axis *vertical);
+
+/// Asks for large pages under a buffer that is about to be written, where the system grants them on request (Linux): first
+/// touching hundreds of megabytes 4 KiB at a time costs more than computing them.
+void cik_prefer_large_pages(void *start, size_t count);
 
 #ifdef __cplusplus
 }
