@@ -9,6 +9,6 @@
 #define VM_FMA(a, b, c) __builtin_elementwise_fma((a), (b), (c))
 #define GT_ROWS 6
 #define GT_VECTORS 2
-#define GT_REGISTERS 12
+#define GT_REGISTERS 8
 #include "gemm_template.h"
 #endif

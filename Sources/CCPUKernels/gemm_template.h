@@ -21,6 +21,15 @@
 #define GT_PANEL_VECTORS (VLM_PANEL / VM_WIDTH)
 #define GT_UNROLL _Pragma("clang loop unroll(full)")
 
+/// Orders the computation of a register before all memory accesses that follow.
+#if defined(__x86_64__)
+#define GT_PIN(value) __asm__ volatile("" : "+v"(value)::"memory")
+#elif defined(__aarch64__)
+#define GT_PIN(value) __asm__ volatile("" : "+w"(value)::"memory")
+#else
+#define GT_PIN(value)
+#endif
+
 VM_INLINE void gt_tile(
     const size_t rows, const size_t vectors, const vlm_gemm_kind kind, size_t steps, const void *a, const void *b,
     float *tile, bool first, const vlm_ahead *ahead
@@ -65,7 +74,14 @@ VM_INLINE void gt_tile(
                     vm_float value = vm_set(as[r * stride]);
                     GT_UNROLL for (size_t v = 0; v < vectors; v++) acc[r][v] = VM_FMA(value, low[v], acc[r][v]);
                 }
-                GT_UNROLL for (size_t v = 0; v < vectors; v++) bv[v] = (vm_float)((vm_int)bv[v] & (int32_t)0xffff0000);
+                // Finish this half before the next and read the words again rather than keep them: with sixteen registers
+                // anything else that is alive pushes an accumulator out.
+                GT_UNROLL for (size_t r = 0; r < rows; r++) {
+                    GT_UNROLL for (size_t v = 0; v < vectors; v++) GT_PIN(acc[r][v]);
+                }
+                GT_UNROLL for (size_t v = 0; v < vectors; v++) {
+                    bv[v] = (vm_float)((vm_int)vm_load(bs + v * VM_WIDTH) & (int32_t)0xffff0000);
+                }
                 GT_UNROLL for (size_t r = 0; r < rows; r++) {
                     vm_float value = vm_set(as[r * stride + 1]);
                     GT_UNROLL for (size_t v = 0; v < vectors; v++) acc[r][v] = VM_FMA(value, bv[v], acc[r][v]);
