@@ -7,6 +7,6 @@
 #define VM_FMA(a, b, c) __builtin_elementwise_fma((a), (b), (c))
 #define GT_ROWS 6
 #define GT_VECTORS 4
-#define GT_REGISTERS 24
+#define GT_REGISTERS 16
 #include "gemm_template.h"
 #endif
