@@ -11,8 +11,10 @@
 
 #include "result.h"
 
-// A progressive file may hold any number of scans over the same pixels; each costs a full pass.
+// A progressive file may hold any number of scans over the same pixels; each costs a full pass. Encoders write about ten.
 #define CIMAGE_JPEG_MAX_SCANS 200
+#define CIMAGE_JPEG_COMMON_SCANS 20
+#define CIMAGE_JPEG_MAX_PASSED_PIXELS 2000000000ull
 
 typedef struct {
     struct jpeg_error_mgr base;  // first, so that the library's pointer converts back
@@ -59,7 +61,11 @@ static void emit_message(j_common_ptr info, int level) {
 static void output_message(j_common_ptr info) { (void)info; }
 
 static void watch_scans(j_common_ptr info) {
-    if (info->is_decompressor && ((j_decompress_ptr)info)->input_scan_number > CIMAGE_JPEG_MAX_SCANS) {
+    if (!info->is_decompressor) return;
+    j_decompress_ptr picture = (j_decompress_ptr)info;
+    int scans = picture->input_scan_number;
+    unsigned long long passed = (unsigned long long)scans * picture->image_width * picture->image_height;
+    if (scans > CIMAGE_JPEG_MAX_SCANS || (scans > CIMAGE_JPEG_COMMON_SCANS && passed > CIMAGE_JPEG_MAX_PASSED_PIXELS)) {
         fail(info, CIMAGE_UNSUPPORTED, "the JPEG has an unreasonable number of scans");
     }
 }

@@ -155,7 +155,8 @@ enum BMPDecoder {
         }
     }
 
-    /// RLE8 and RLE4. What the data skips has index 0.
+    /// RLE8 and RLE4. What the data skips has index 0. Literals of odd length in RLE4 are read as the format has them, where
+    /// Pillow 12 loses their last pixel.
     private static func runLength(_ bytes: UnsafeRawBufferPointer, _ header: Header) throws(ImageError) -> RGBImage {
         let width = header.width, count = width * header.height
         let isNibbles = header.bits == 4

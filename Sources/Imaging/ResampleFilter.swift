@@ -7,7 +7,7 @@ package enum ResampleFilter: String, Sendable, CaseIterable {
     case bilinear
     /// Keys' cubic with a = -0.5.
     case bicubic
-    /// Windowed sinc over three lobes.
+    /// Windowed sinc over three lobes. transformers 5.17.0 computes bicubic in its place with torchvision older than 0.27.
     case lanczos
 
     /// How far the kernel reaches to each side, in samples of the coarser grid.

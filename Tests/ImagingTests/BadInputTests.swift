@@ -79,15 +79,11 @@ import Testing
         jpeg.replaceSubrange(frame + 5..<frame + 9, with: Array(big(30000)[2...] + big(30000)[2...]))
         let vp8x = Array("RIFF".utf8) + little(30) + Array("WEBPVP8X".utf8) + little(10) + [0x02, 0, 0, 0]
         let webp = vp8x + little(29999)[..<3] + little(29999)[..<3] + Array("ANIM".utf8)
-        let start = ContinuousClock.now
         for (name, bytes) in [("png", png), ("gif", gif), ("bmp", bmp), ("jpeg", jpeg), ("webp", webp)] {
             let error = failure(bytes)
-            #expect(
-                error?.kind == .tooManyPixels || (name == "webp" && error?.kind == .tooManyPixels),
-                "\(name): \(String(describing: error))")
+            #expect(error?.kind == .tooManyPixels, "\(name): \(String(describing: error))")
             #expect(error?.reason.contains("30000x30000") == true, "\(name)")
         }
-        #expect(ContinuousClock.now - start < .seconds(1))
         #expect(failure(png, limits: ImageLimits(maxPixels: 1 << 40))?.kind != .tooManyPixels)
     }
 

@@ -102,23 +102,19 @@ import Testing
 
     @Test func givesUpOnSlowServers() async throws {
         let png = try fixture("png-1x1.png")
-        let server = try TinyServer { _ in .init(body: png, delay: 5) }
+        let server = try TinyServer { _ in .init(body: png, delay: 60) }
         defer { server.stop() }
-        let start = ContinuousClock.now
         let limits = ImageLimits(timeoutSeconds: 0.4, allowPrivateAddresses: true)
         #expect(await failure(server.url("/"), limits: limits)?.kind == .timedOut)
-        #expect(ContinuousClock.now - start < .seconds(4))
     }
 
     @Test func cancellationEndsAFetch() async throws {
-        let server = try TinyServer { _ in .init(body: [1, 2, 3], delay: 9) }
+        let server = try TinyServer { _ in .init(body: [1, 2, 3], delay: 60) }
         defer { server.stop() }
-        let start = ContinuousClock.now
         let task = Task { await failure(server.url("/")) }
         try await Task.sleep(for: .milliseconds(200))
         task.cancel()
         #expect(await task.value?.kind == .cancelled)
-        #expect(ContinuousClock.now - start < .seconds(6))
     }
 
     @Test func badAnswersAreErrors() async throws {

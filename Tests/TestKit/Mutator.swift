@@ -24,6 +24,12 @@ package struct Mutator {
         self.dictionary = dictionary.map { Array($0.utf8) }
     }
 
+    /// For binary formats: `pieces` are often extreme numbers for length fields, and the format's own marks.
+    package init(seed: UInt64, pieces: [[UInt8]]) {
+        random = SeededGenerator(seed: seed)
+        dictionary = pieces
+    }
+
     /// One to four random edits of `input`.
     package mutating func mutate(_ input: [UInt8]) -> [UInt8] {
         var bytes = input
