@@ -4,6 +4,8 @@
 #include <dlfcn.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +123,23 @@ static void read_answer(const ccurl_library *curl, void *handle, ccurl_response 
     if (curl->easy_getinfo(handle, INFO_REDIRECT_URL, &text) == CODE_OK && text) response->redirect = strdup(text);
 }
 
+// TLS libraries write to sockets without MSG_NOSIGNAL, and CURLOPT_NOSIGNAL leaves SIGPIPE to the program; it stays blocked in
+// this thread meanwhile, and one that came is taken away, so that a server that hangs up cannot end the process.
+static int perform_without_signal(const ccurl_library *curl, void *handle) {
+    sigset_t pipe_only, before, pending;
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    sigpending(&pending);
+    int was_pending = sigismember(&pending, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    int code = curl->easy_perform(handle);
+    sigpending(&pending);
+    int signal_number;
+    if (!was_pending && sigismember(&pending, SIGPIPE)) sigwait(&pipe_only, &signal_number);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code;
+}
+
 void ccurl_perform(const ccurl_library *curl, const ccurl_request *request, ccurl_response *response) {
     memset(response, 0, sizeof *response);
     response->status = CCURL_FAILED;
@@ -152,7 +171,7 @@ void ccurl_perform(const ccurl_library *curl, const ccurl_request *request, ccur
     if (code != CODE_OK) {
         snprintf(response->message, sizeof response->message, "the installed libcurl is too old");
     } else {
-        code = curl->easy_perform(handle);
+        code = perform_without_signal(curl, handle);
         read_answer(curl, handle, response);
         switch (code) {
         case CODE_OK: response->status = CCURL_OK; break;

@@ -29,10 +29,18 @@ public struct ImageLimits: Sendable, Equatable {
         self.allowLocal = allowLocal
     }
 
+    /// A filter's weights take memory by the side's length: a strip of a hundred million pixels would need gigabytes.
+    private static let longestSide = 1 << 20
+
     /// - Throws: ``ImageError`` of kind `tooManyPixels`, or `corrupt` for a picture without pixels.
     package func check(width: Int, height: Int) throws(ImageError) {
         guard width > 0, height > 0 else {
             throw ImageError(.corrupt, "its header says \(width)x\(height) pixels", fix: "save the picture again")
+        }
+        guard max(width, height) <= Self.longestSide else {
+            throw ImageError(
+                .tooManyPixels, "\(width)x\(height) pixels are more than \(Self.longestSide) on one side",
+                fix: "crop the picture or cut it into several")
         }
         let (area, overflow) = width.multipliedReportingOverflow(by: height)
         guard !overflow, area <= maxPixels, area <= Int.max / 16 else {

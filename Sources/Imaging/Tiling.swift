@@ -85,8 +85,8 @@ package struct InternVLTiling: Sendable, Equatable {
         return count > 1 && usesThumbnail ? count + 1 : count
     }
 
-    /// Grids by area, and within an area by columns; Python's stable sort leaves that order in both forms, because the
-    /// original collects columns in the inner loops but sorts a set of small tuples, whose order is by hash.
+    /// Grids by area, and within an area by columns. The original sorts a set, whose order within an area is Python's; with one
+    /// tile as the least, two grids of the same area are never equally close, so that order decides nothing.
     private var candidates: [TileGrid] {
         guard maxTiles >= minTiles else { return [] }
         var grids: [TileGrid] = []

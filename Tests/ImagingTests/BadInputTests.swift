@@ -87,6 +87,13 @@ import Testing
         #expect(failure(png, limits: ImageLimits(maxPixels: 1 << 40))?.kind != .tooManyPixels)
     }
 
+    /// 90 million pixels in one row pass the limit on pixels, and would need gigabytes of filter weights.
+    @Test func endlessStripsAreRefused() throws {
+        var png = try fixture("png-1x1.png")
+        png.replaceSubrange(16..<24, with: [0x05, 0x5D, 0x4A, 0x80, 0, 0, 0, 1])
+        #expect(failure(png)?.kind == .tooManyPixels)
+    }
+
     @Test func onePixelWorks() throws {
         for name in ["jpeg-1x1.jpg", "png-1x1.png", "webp-1x1.webp", "gif-1x1.gif", "bmp-1x1.bmp"] {
             #expect(try ImageDecoder.decode(fixture(name)).pixels.count == 3, "\(name)")
