@@ -94,7 +94,7 @@ size_t vlm_linear_scratch_bytes(const vlm_linear_call *call, int threads) {
 static size_t cut_groups(const plan *p, uint32_t *starts) {
     size_t groups = 0;
     for (size_t start = 0; start < p->panels;) {
-        size_t size = p->threads == 1 ? p->panels : (p->panels - start) / (2 * p->threads);
+        size_t size = p->threads == 1 ? p->panels : (p->panels - start) * 2 / (3 * p->threads);
         if (size < p->least_panels) size = p->least_panels;
         if (size > p->most_panels) size = p->most_panels;
         starts[groups++] = (uint32_t)start;

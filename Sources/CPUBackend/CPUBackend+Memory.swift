@@ -53,8 +53,34 @@ private final class HostBuffer: DeviceBuffer {
     #endif
 }
 
+/// A part of a larger buffer, which lives as long as any of its parts.
+private final class BufferPart: DeviceBuffer {
+    let pointer: UnsafeMutableRawPointer
+    let byteCount: Int
+    private let whole: any DeviceBuffer
+
+    init(of whole: any DeviceBuffer, offset: Int, byteCount: Int) {
+        pointer = whole.pointer + offset
+        self.byteCount = byteCount
+        self.whole = whole
+    }
+}
+
 extension CPUBackend {
-    /// Page-aligned zeroed memory; at most ``Workspace/alignment`` bytes past a multiple of it are wasted.
+    /// Memory for a weight: zeroed, aligned to ``Workspace/alignment``. Weights too small to fill huge pages of their own share some.
+    func allocateWeight(byteCount: Int, purpose: String) throws -> any DeviceBuffer {
+        let blockBytes = 32 << 20
+        guard byteCount <= blockBytes / 4 else { return try allocate(byteCount: byteCount, purpose: purpose) }
+        var (block, used) = try weightBlock ?? (allocate(byteCount: blockBytes, purpose: "weights"), 0)
+        if used + byteCount > blockBytes {
+            (block, used) = (try allocate(byteCount: blockBytes, purpose: "weights"), 0)
+        }
+        let alignment = Workspace.alignment
+        weightBlock = (block, used + (byteCount + alignment - 1) / alignment * alignment)
+        return BufferPart(of: block, offset: used, byteCount: byteCount)
+    }
+
+    /// Page-aligned zeroed memory.
     package func allocate(byteCount: Int, purpose: String) throws -> any DeviceBuffer {
         guard let buffer = HostBuffer(byteCount: byteCount) else {
             throw TensorError(

@@ -38,7 +38,7 @@ extension CPUBackend {
         let bf16 = mode == .fast
         let packedBytes = vlm_packed_bytes(bf16, panels, inFeatures)
         let biasCount = bias.map { $0.contains { $0 != nil } } == true ? panels * CPUBackend.panel : 0
-        let buffer = try allocate(byteCount: packedBytes + biasCount * 4, purpose: parts[0].name)
+        let buffer = try allocateWeight(byteCount: packedBytes + biasCount * 4, purpose: parts[0].name)
 
         let sources = try parts.map {
             vlm_pack_source(data: $0.bytes.baseAddress, type: try sourceType($0), rows: $0.dimensions[0])
@@ -100,7 +100,7 @@ extension CPUBackend {
             }
         try checkBytes(source)
         defer { withExtendedLifetime(source) {} }
-        let buffer = try allocate(byteCount: source.count * dtype.size, purpose: source.name)
+        let buffer = try allocateWeight(byteCount: source.count * dtype.size, purpose: source.name)
         let tensor = Tensor(pointer: buffer.pointer, dtype: dtype, shape: shape)
         guard let bytes = source.bytes.baseAddress, source.count > 0 else { return (tensor, buffer) }
         if source.dtype == dtype {

@@ -21,6 +21,9 @@ package final class CPUBackend {
     /// Memory for one operation at a time; grows to the largest need and stays, so steady work allocates nothing.
     private var scratchBuffer: (any DeviceBuffer)?
 
+    /// The block of memory that small weights are being placed in, and how much of it is used.
+    var weightBlock: (buffer: any DeviceBuffer, used: Int)?
+
     package let device = Device.cpu
     package let activationType = DType.float32
     package var cacheType: DType { mode == .exact ? .float32 : .bfloat16 }
