@@ -70,7 +70,10 @@ struct ComponentReader {
     /// A pattern written `{"String": …}` or `{"Regex": …}`.
     func pattern(_ key: String) throws(TokenizerError) -> SplitPattern {
         let member = try member(key)
-        if let literal = member.value["String"]?.stringValue { return .literal(Array(literal.utf8)) }
+        if let literal = member.value["String"]?.stringValue {
+            // The library makes a regular expression of it, and an empty one matches everywhere.
+            return literal.isEmpty ? .regex(try Regex("", culprit: member.culprit)) : .literal(Array(literal.utf8))
+        }
         guard let source = member.value["Regex"]?.stringValue else {
             throw member.error("expected {\"String\": …} or {\"Regex\": …}")
         }

@@ -32,6 +32,12 @@ package enum TokenizerLoader {
         throw TokenizerError(
             folder, "has no tokenizer: expected tokenizer.json, tokenizer.model, a .tiktoken file, or vocab.json with merges.txt")
     }
+
+    /// A tokenizer from the bytes of a `tokenizer.json` alone.
+    /// - Parameter source: what to call the document in errors.
+    package static func load(tokenizerJSON bytes: [UInt8], source: String) throws -> any Tokenizer {
+        try TokenizerJSON(parsing: bytes, file: source).makeTokenizer()
+    }
 }
 
 extension PipelineTokenizer {

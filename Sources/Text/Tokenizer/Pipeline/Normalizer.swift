@@ -77,11 +77,8 @@ struct BertNormalizer: Sendable {
         var text = text
         if cleansText {
             text = text.mappingScalars { scalar, output in
-                if ScalarSet.whitespace.contains(scalar) {
-                    output.append(0x20)
-                } else if scalar != 0, scalar != 0xFFFD, !ScalarSet.bertControl.contains(scalar) {
-                    output.append(scalar: scalar)
-                }
+                guard scalar != 0, scalar != 0xFFFD, !ScalarSet.bertControl.contains(scalar) else { return }
+                output.append(scalar: ScalarSet.whitespace.contains(scalar) ? 0x20 : scalar)
             }
         }
         if spacesChinese {

@@ -3,7 +3,7 @@ enum SplitPattern: Sendable {
     /// A well-known regular expression, matched by hand-written code.
     case scanner(WordScanner)
     case regex(Regex)
-    /// A literal string; the empty one matches nothing.
+    /// A literal string, not empty.
     case literal([UInt8])
     /// Single characters of a set.
     case scalars(ScalarSet)

@@ -45,6 +45,8 @@ struct Regex: Sendable {
 
     /// Calls `body` with start and end of each match, from left to right, as Oniguruma's find loop does.
     func forEachMatch(in text: UnsafeBufferPointer<UInt8>, _ body: (Int, Int) -> Void) throws(TokenizerError) {
+        // The library looks for nothing in an empty text, not even for the empty match.
+        guard !text.isEmpty else { return }
         var machine = Machine(slotCount: slotCount)
         var at = 0
         var lastEnd: Int?

@@ -6,6 +6,7 @@ struct RegexClass: Sendable {
         /// Lowest and highest scalar.
         case range(UInt32, UInt32)
         case set(ScalarSet)
+        case union([Part])
         case negated([Part])
         case intersection([Part], [Part])
 
@@ -14,6 +15,7 @@ struct RegexClass: Sendable {
             case .categories(let set): set.contains(category)
             case .range(let low, let high): low <= scalar && scalar <= high
             case .set(let set): set.contains(scalar)
+            case .union(let parts): parts.contains { $0.contains(scalar, category) }
             case .negated(let parts): !parts.contains { $0.contains(scalar, category) }
             case .intersection(let a, let b):
                 a.contains { $0.contains(scalar, category) } && b.contains { $0.contains(scalar, category) }
@@ -56,7 +58,10 @@ struct RegexClass: Sendable {
 }
 
 extension RegexClass.Part {
-    static let word = RegexClass.Part.intersection([.categories(.word)], [.set(ScalarSet(ranges: UnicodeData.rustWord))])
+    /// `\w` of Oniguruma, which counts Latin-1's superscripts and fractions but no other numbers of category No.
+    static let word = RegexClass.Part.union([
+        .categories(.word), .range(0xB2, 0xB3), .range(0xB9, 0xB9), .range(0xBC, 0xBE),
+    ])
 
     /// The categories that decide membership above ASCII, if nothing else does.
     fileprivate static func wideCategories(_ parts: [Self]) -> CategorySet? {
@@ -66,6 +71,9 @@ extension RegexClass.Part {
             case .categories(let set): result.formUnion(set)
             case .range(_, let high) where high < 128: break
             case .range(let low, let high) where low == 0 && high == 0x10FFFF: result = .all
+            case .union(let inner):
+                guard let set = wideCategories(inner) else { return nil }
+                result.formUnion(set)
             case .negated(let inner):
                 guard let set = wideCategories(inner) else { return nil }
                 result.formUnion(CategorySet.all.subtracting(set))
@@ -84,7 +92,7 @@ extension RegexClass.Part {
                 for other in caseVariants(of: scalar) where other != scalar { folded.append(.range(other, other)) }
             }
         }
-        return .intersection(folded, folded)
+        return .union(folded)
     }
 
     /// The scalars that simple case folding equates with `scalar`.

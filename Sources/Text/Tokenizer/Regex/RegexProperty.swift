@@ -3,6 +3,11 @@ enum RegexProperty {
     static let hexDigit = RegexClass.Part.intersection(
         [.range(0x30, 0x39), .range(0x41, 0x46), .range(0x61, 0x66)], [.range(0, 0x7F)])
 
+    /// The characters of a POSIX class; `punct` there includes symbols, which `\p{Punct}` does not.
+    static func bracket(named name: String) -> RegexClass.Part? {
+        name == "punct" ? .categories(CategorySet.punctuation.union(.symbol)) : part(named: name)
+    }
+
     /// The characters of a property; nil when the name is unknown.
     ///
     /// Names are compared without regard to case, spaces, `-` and `_`, as Oniguruma does.

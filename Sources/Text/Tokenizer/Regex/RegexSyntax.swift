@@ -230,12 +230,12 @@ struct RegexParser {
                 parts = []
                 continue
             }
-            let part: RegexClass.Part = scalar == "\\" ? try escape() : .range(scalar.value, scalar.value)
+            let part: RegexClass.Part = scalar == "\\" ? try escape(inClass: true) : .range(scalar.value, scalar.value)
             if case .range(let low, _) = part, next == "-", at + 1 < scalars.count, scalars[at + 1] != "]" {
                 at += 1
                 guard let end = next else { throw error("a class lacks its ']'") }
                 at += 1
-                let last: RegexClass.Part = end == "\\" ? try escape() : .range(end.value, end.value)
+                let last: RegexClass.Part = end == "\\" ? try escape(inClass: true) : .range(end.value, end.value)
                 guard case .range(let high, _) = last, high >= low else { throw error("a range in a class is reversed") }
                 parts.append(.range(low, high))
             } else {
@@ -244,7 +244,7 @@ struct RegexParser {
         }
         if let left { parts = [.intersection(left, parts)] }
         if negative { return .negated(parts) }
-        return parts.count == 1 ? parts[0] : .intersection(parts, parts)
+        return parts.count == 1 ? parts[0] : .union(parts)
     }
 
     private mutating func posixBracket() throws(TokenizerError) -> RegexClass.Part? {
@@ -257,12 +257,14 @@ struct RegexParser {
             at = start
             return nil
         }
-        guard let part = RegexProperty.part(named: name) else { throw error("unknown class [:\(name):]") }
+        guard let part = RegexProperty.bracket(named: name) else { throw error("unknown class [:\(name):]") }
         return negative ? .negated([part]) : part
     }
 
     /// What follows a backslash, where it stands for characters.
-    private mutating func escape() throws(TokenizerError) -> RegexClass.Part {
+    ///
+    /// Oniguruma's `\w` differs inside a class: it lacks Latin-1's superscripts and fractions there.
+    private mutating func escape(inClass: Bool = false) throws(TokenizerError) -> RegexClass.Part {
         guard let scalar = next else { throw error("a trailing backslash") }
         at += 1
         func single(_ value: UInt32) -> RegexClass.Part { .range(value, value) }
@@ -271,8 +273,8 @@ struct RegexParser {
         case "S": return .negated([.categories(.space)])
         case "d": return .categories(.decimal)
         case "D": return .negated([.categories(.decimal)])
-        case "w": return .word
-        case "W": return .negated([.word])
+        case "w": return inClass ? .categories(.word) : .word
+        case "W": return .negated([inClass ? .categories(.word) : .word])
         case "h": return RegexProperty.hexDigit
         case "H": return .negated([RegexProperty.hexDigit])
         case "n": return single(0x0A)

@@ -80,7 +80,7 @@ struct CategorySet: OptionSet, Sendable, Hashable {
     static let other: CategorySet = [CategorySet(rawValue: 0xF << 25), spaceControl, wordFormat]
     /// `\s`: the White_Space property.
     static let space: CategorySet = [separator, spaceControl]
-    /// `\w` but for the numbers that `UnicodeTable` cannot tell by category; see `RegexClass`.
+    /// `\w` but for six numbers that have no category of their own; see `RegexClass.Part.word`.
     static let word: CategorySet = [
         letter, mark, decimal, CategorySet(rawValue: 1 << 9), CategorySet(rawValue: 1 << 11), wordSymbol, wordFormat,
     ]
