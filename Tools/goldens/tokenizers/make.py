@@ -1,15 +1,17 @@
 """Writes Tests/Fixtures/tokenizers: small tokenizers of every kind with the ids and texts that the `tokenizers`
 library gives for them.
 
-    python Tools/goldens/tokenizers/make.py
+    python Tools/goldens/tokenizers/make.py [--train]
 
-Training is deterministic, so the same library version writes the same files.
+Tokenizers that are checked in are kept, since training breaks ties by hash order, and their expectations written anew;
+--train trains all of them again.
 """
 
 import io
 import json
 import pathlib
 import random
+import sys
 import tempfile
 
 import sentencepiece
@@ -98,9 +100,25 @@ def charsmap():
     return protobuf_fields(normalizer_spec)[2]
 
 
-def protobuf_fields(data):
-    """Last value of each field of a protobuf message."""
-    fields, at = {}, 0
+def without_paths(model):
+    """The model without normalization_rule_tsv, the name of a temporary file."""
+    proto = bytearray()
+    for field, start, end, body in protobuf_spans(model):
+        if field == 3:
+            spec = b"".join(body[s:e] for f, s, e, _ in protobuf_spans(body) if f != 6)
+            size, head = len(spec), bytearray([3 << 3 | 2])
+            while size > 127:
+                head.append(size & 127 | 128)
+                size >>= 7
+            proto += bytes(head) + bytes([size]) + spec
+        else:
+            proto += model[start:end]
+    return bytes(proto)
+
+
+def protobuf_spans(data):
+    """Field number, start and end of each field of a protobuf message, and the bytes it holds."""
+    at = 0
 
     def varint():
         nonlocal at
@@ -114,14 +132,46 @@ def protobuf_fields(data):
                 return value
 
     while at < len(data):
+        start = at
         key = varint()
+        body = b""
         if key & 7 == 0:
-            fields[key >> 3] = varint()
+            varint()
         else:
             size = varint() if key & 7 == 2 else 4 if key & 7 == 5 else 8
-            fields[key >> 3] = data[at:at + size]
+            body = data[at:at + size]
             at += size
-    return fields
+        yield key >> 3, start, at, body
+
+
+def protobuf_fields(data):
+    """Last value of each field of a protobuf message that holds bytes."""
+    return {field: body for field, _, _, body in protobuf_spans(data)}
+
+
+def sentencepiece_models():
+    """Raw models with what SentencePiece itself gives; every switch of the normalizer occurs."""
+    common = dict(vocab_size=420, user_defined_symbols=["<sep>", "<ud>x"], hard_vocab_limit=False)
+    rules = tempfile.NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8")
+    for a, b in RULES.items():
+        rules.write(" ".join(f"{ord(c):X}" for c in a) + "\t" + " ".join(f"{ord(c):X}" for c in b) + "\n")
+    rules.flush()
+    tsv = dict(normalization_rule_tsv=rules.name)
+    yield "spm-bpe", spm("bpe", byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
+                         **{**common, "vocab_size": 620})
+    yield "spm-bpe-rules", spm("bpe", **tsv, **common)
+    yield "spm-unigram", spm("unigram", **tsv, **{**common, "vocab_size": 200})
+    yield "spm-unigram-bytes", spm("unigram", byte_fallback=True, normalization_rule_name="identity", add_dummy_prefix=False,
+                                   **{**common, "vocab_size": 460})
+    yield "spm-suffix", spm("unigram", treat_whitespace_as_suffix=True, **tsv, **{**common, "vocab_size": 200})
+
+
+def sentencepiece_expectations(model):
+    sp = sentencepiece.SentencePieceProcessor(model_proto=model)
+    # Control symbols in a text are special tokens here and plain text to SentencePiece; NUL ends its strings.
+    texts = [t for t in TEXTS if "<s>" not in t and "</s>" not in t and "\0" not in t]
+    texts += ["a<sep>b <sep> c<ud>xd<ud>", "<sep>", " <sep><sep> ", "the <ud>x the"]
+    return {"texts": texts, "ids": [sp.encode(t) for t in texts]}
 
 
 def spm_bpe(**model):
@@ -355,10 +405,23 @@ def expectations(t, texts=TEXTS):
 
 def main():
     write(OUT / "texts.json", TEXTS)
+    train = "--train" in sys.argv[1:]
     for name, t in tokenizers_of_every_kind():
-        write(OUT / name / "tokenizer.json", json.loads(t.to_str()))
+        file = OUT / name / "tokenizer.json"
+        if train or not file.exists():
+            write(file, json.loads(t.to_str()))
+        t = Tokenizer.from_file(str(file))
         write(OUT / name / "expected.json", expectations(t))
         print(name, t.get_vocab_size())
+    for name, model in sentencepiece_models():
+        file = OUT / name / "tokenizer.model"
+        if train or not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # The trainer's settings name temporary files of this run.
+            file.write_bytes(without_paths(model))
+        model = file.read_bytes()
+        write(OUT / name / "expected.json", sentencepiece_expectations(model))
+        print(name, len(model))
     write(OUT / "components.json", list(components()))
     write(OUT / "decoders.json", list(decoder_cases()))
     write(OUT / "versions.json", {"tokenizers": tokenizers.__version__, "sentencepiece": sentencepiece.__version__})

@@ -13,10 +13,15 @@ struct TokenizerConfig {
     private(set) var addBOS: Bool?
     private(set) var addEOS: Bool?
     private(set) var addPrefixSpace: Bool?
+    /// Llama's flag for a leading space in front of every stretch of text instead of the first only.
+    private(set) var isLegacy = false
     private(set) var cleansUpSpaces = false
     private(set) var cleansUpEvenBPE = false
 
     private static let roles = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"]
+
+    /// No configuration.
+    init() {}
 
     /// - Parameter folder: a checkpoint folder; a file that is missing there says nothing.
     init(folder: String) throws {
@@ -38,6 +43,7 @@ struct TokenizerConfig {
         addBOS = try root["add_bos_token"] == nil ? nil : root.bool("add_bos_token", default: false)
         addEOS = try root["add_eos_token"] == nil ? nil : root.bool("add_eos_token", default: false)
         addPrefixSpace = try root["add_prefix_space"] == nil ? nil : root.bool("add_prefix_space", default: false)
+        isLegacy = try root.bool("legacy", default: false)
         cleansUpSpaces = try root.bool("clean_up_tokenization_spaces", default: false)
         cleansUpEvenBPE = try root.bool(
             "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", default: false)

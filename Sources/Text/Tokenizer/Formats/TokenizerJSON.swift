@@ -89,7 +89,7 @@ struct ModelReader {
     }
 
     mutating func read() throws -> TokenizerModel {
-        // Merges that come before the vocabulary are read once it is known.
+        // Merges that come before what they need, the vocabulary and the prefix, are read at the end.
         var lateMerges: JSONReader?
         var key = ""
         try reader.beginObject()
@@ -98,7 +98,7 @@ struct ModelReader {
             case "vocab":
                 if try reader.peekKind() == .array { try readPieces() } else { try readVocabulary() }
             case "merges":
-                if vocabulary != nil {
+                if vocabulary != nil, options["continuing_subword_prefix"] != nil {
                     merges = try readMerges(&reader)
                 } else {
                     lateMerges = reader

@@ -17,13 +17,15 @@ package enum TokenizerLoader {
             let bytes = try readFile(spm)
             if TiktokenFile.looksLike(bytes) {
                 return try TiktokenFile(parsing: bytes, file: spm).makeTokenizer(config)
+                    .configured(by: config, addsBoundaries: true)
             }
-            return try SentencePieceModel(parsing: bytes, file: spm).makeTokenizer()
+            return try SentencePieceModel(parsing: bytes, file: spm).makeTokenizer(config)
                 .configured(by: config, addsBoundaries: true)
         }
         if let tiktoken = try fileNames(in: folder).filter({ $0.hasSuffix(".tiktoken") }).sorted().first {
             let path = "\(folder)/\(tiktoken)"
             return try TiktokenFile(parsing: readFile(path), file: path).makeTokenizer(config)
+                .configured(by: config, addsBoundaries: true)
         }
         if fileExists("\(folder)/vocab.json"), fileExists("\(folder)/merges.txt") {
             return try VocabularyAndMerges.load(folder: folder, config: config)
@@ -37,6 +39,16 @@ package enum TokenizerLoader {
     /// - Parameter source: what to call the document in errors.
     package static func load(tokenizerJSON bytes: [UInt8], source: String) throws -> any Tokenizer {
         try TokenizerJSON(parsing: bytes, file: source).makeTokenizer()
+    }
+
+    /// A tokenizer from the bytes of a SentencePiece model alone.
+    package static func load(sentencePiece bytes: [UInt8], source: String) throws -> any Tokenizer {
+        try SentencePieceModel(parsing: bytes, file: source).makeTokenizer(TokenizerConfig())
+    }
+
+    /// A tokenizer from the bytes of a tiktoken file alone.
+    package static func load(tiktoken bytes: [UInt8], source: String) throws -> any Tokenizer {
+        try TiktokenFile(parsing: bytes, file: source).makeTokenizer(TokenizerConfig())
     }
 }
 

@@ -21,10 +21,10 @@ struct MergeTable: Sendable {
 
     var count: Int { idOfRank.count }
 
-    /// Adds the merge of the next rank; a pair given twice takes the later rank.
-    mutating func append(_ a: Int32, _ b: Int32, into id: Int32) {
-        let rank = Int32(idOfRank.count)
-        idOfRank.append(id)
+    /// Adds the merge of the next rank, or of the last one again; a pair given twice takes the later rank.
+    mutating func append(_ a: Int32, _ b: Int32, into id: Int32, sharesRank: Bool = false) {
+        if !sharesRank { idOfRank.append(id) }
+        let rank = Int32(idOfRank.count - 1)
         if used * 2 >= slots.count { grow() }
         let pair = Self.pair(a, b)
         var slot = Int(truncatingIfNeeded: mix(pair)) & mask

@@ -9,7 +9,10 @@ struct UnigramModel: Sendable {
     private let fallbackIDs: [Int32]
     private let trie: ByteTrie
 
-    init(pieces: [(text: [UInt8], score: Double)], unknownID: Int32?, byteFallback: Bool) {
+    /// - Parameter matches: which pieces may be found in text; all by default.
+    init(
+        pieces: [(text: [UInt8], score: Double)], unknownID: Int32?, byteFallback: Bool, matches: [Bool]? = nil
+    ) {
         var vocabulary = Vocabulary(expected: pieces.count)
         for (id, piece) in pieces.enumerated() { vocabulary.insert(piece.text, id: Int32(id)) }
         self.vocabulary = vocabulary
@@ -19,7 +22,9 @@ struct UnigramModel: Sendable {
         // sentencepiece's kUnkPenalty.
         unknownScore = (scores.min() ?? .infinity) - 10
         fallbackIDs = byteTokenIDs(in: vocabulary)
-        trie = ByteTrie(vocabulary)
+        var trie = ByteTrie()
+        vocabulary.forEach { text, id in if matches?[Int(id)] ?? true { trie.insert(text, id: id) } }
+        self.trie = trie
     }
 
     private struct Node {
@@ -89,13 +94,12 @@ struct ByteTrie: Sendable {
     /// Token that ends at each node, or -1.
     private var ids: [Int32] = [-1]
 
-    init(_ vocabulary: Vocabulary) {
+    init() {
         edges = [Edge](repeating: Edge(key: Self.empty, child: 0), count: 1 << 12)
         mask = edges.count - 1
-        vocabulary.forEach { text, id in insert(text, id: id) }
     }
 
-    private mutating func insert(_ text: UnsafeBufferPointer<UInt8>, id: Int32) {
+    mutating func insert(_ text: UnsafeBufferPointer<UInt8>, id: Int32) {
         var node = 0
         for byte in text {
             let key = UInt64(node) << 8 | UInt64(byte)

@@ -29,7 +29,7 @@ struct Regex: Sendable {
     private let culprit: String
 
     /// One match may take this many steps; published patterns need a few per character.
-    private static let stepLimit = 50_000_000
+    private static let stepLimit = 20_000_000
 
     init(_ source: String, culprit: String) throws(TokenizerError) {
         var parser = RegexParser(source, culprit: culprit)

