@@ -61,6 +61,10 @@ package struct RotaryConfig: Sendable, Equatable {
         theta = try rope.doubleIfPresent("rope_theta") ?? config.double("rope_theta", default: defaultTheta)
         let partial =
             try rope.doubleIfPresent("partial_rotary_factor") ?? config.double("partial_rotary_factor", default: 1)
+        guard partial > 0, partial <= 1 else {
+            throw rope.invalid("partial_rotary_factor", "is \(partial), a number from 0 (exclusive) to 1 is needed")
+        }
+        guard theta > 0, theta.isFinite else { throw rope.invalid("rope_theta", "is \(theta), a positive number is needed") }
         rotarySize = Int(Double(headSize) * partial)
         self.maxPositions = maxPositions
         let sections = multimodal ? try rope.ints("mrope_section", default: [16, 24, 24]) : nil
@@ -72,7 +76,10 @@ package struct RotaryConfig: Sendable, Equatable {
         guard rotarySize > 0, rotarySize.isMultiple(of: 2) else {
             throw config.invalid("head_dim", "gives \(rotarySize) rotating dimensions, a positive even number is needed")
         }
-        if let sections, sections.reduce(0, +) != rotarySize / 2 || sections.count != 3 {
+        if let sections,
+            sections.count != 3 || sections.contains(where: { $0 < 0 || $0 > rotarySize })
+                || sections.reduce(0, +) != rotarySize / 2
+        {
             throw rope.invalid("mrope_section", "is \(sections), three numbers that add up to \(rotarySize / 2) are needed")
         }
     }
@@ -85,6 +92,9 @@ package struct RotaryConfig: Sendable, Equatable {
         let originalLength =
             try config.doubleIfPresent("original_max_position_embeddings")
             ?? rope.double("original_max_position_embeddings", default: Double(maxPositions))
+        guard originalLength >= 1, originalLength < 1e15 else {
+            throw rope.invalid("original_max_position_embeddings", "is \(originalLength), a positive number is needed")
+        }
         switch type {
         case "default", "mrope": return .none
         case "linear": return .linear(factor: try rope.double("factor"))

@@ -26,6 +26,7 @@ enum InternVL {
         decoder.tiedHead = try config.bool("tie_word_embeddings", default: true)
         let processor = try imageProcessor(checkpoint)
         let vision = try encoderConfig(config, tileSize: processor.tiling.tileWidth, outputWidth: decoder.hiddenSize)
+        try vision.validate(config)
         guard vision.tokensPerTile == processor.tokensPerTile else {
             throw ModelError(
                 .configuration, subject: checkpoint.processorConfig?.file ?? config.file,
@@ -45,10 +46,10 @@ enum InternVL {
 
     private static func encoderConfig(_ config: ConfigReader, tileSize: Int, outputWidth: Int) throws -> TileEncoderConfig {
         let vision = try config.object("vision_config")
-        let width = try vision.positive("hidden_size", default: 1024)
-        let heads = try vision.positive("num_attention_heads", default: 16)
+        let width = try vision.size("hidden_size", default: 1024)
+        let heads = try vision.size("num_attention_heads", default: 16)
         guard width.isMultiple(of: heads) else { throw vision.invalid("num_attention_heads", "does not divide \(width)") }
-        let fileLayers = try vision.positive("num_hidden_layers", default: 24)
+        let fileLayers = try vision.size("num_hidden_layers", default: 24, upTo: 4096)
         let epsilon = try vision.float("layer_norm_eps", default: 1e-6)
         let featureLayer = try config.int("vision_feature_layer", default: -1)
         let strategy = try config.string("vision_feature_select_strategy", default: "default")
@@ -56,7 +57,7 @@ enum InternVL {
             throw config.invalid("vision_feature_select_strategy", "is \"\(strategy)\"; pixel shuffle needs \"default\"")
         }
         let block = VisionBlockConfig(
-            width: width, heads: heads, intermediateSize: try vision.positive("intermediate_size", default: 4096),
+            width: width, heads: heads, intermediateSize: try vision.size("intermediate_size", default: 4096),
             norm: try vision.normKind("norm_type", default: "layer_norm"), normEpsilon: epsilon,
             attentionNorm: "layernorm_before",
             mlpNorm: "layernorm_after",
@@ -84,13 +85,15 @@ enum InternVL {
     private static func imageProcessor(_ checkpoint: Checkpoint) throws -> TileImageProcessor {
         let config = try PreprocessorConfig(checkpoint)
         let size = try config.reader?.objectIfPresent("size")
-        let (height, width) = (try size?.positive("height") ?? 384, try size?.positive("width") ?? 384)
+        let (height, width) = (try size?.square("height", default: 384) ?? 384, try size?.square("width", default: 384) ?? 384)
         let file = config.reader?.file ?? checkpoint.config.file
         guard height == width else {
             throw ModelError(
                 .configuration, subject: file, detail: "size is \(width)x\(height); the vision tower needs square tiles")
         }
-        let (least, most) = (try config.int("min_patches", default: 1), try config.int("max_patches", default: 12))
+        let (least, most) = (
+            try config.int("min_patches", default: 1, upTo: 1024), try config.int("max_patches", default: 12, upTo: 1024)
+        )
         guard least <= most else {
             throw ModelError(.configuration, subject: file, detail: "min_patches \(least) is more than max_patches \(most)")
         }
@@ -98,7 +101,7 @@ enum InternVL {
             tiling: InternVLTiling(form: .huggingFace, tileWidth: width, tileHeight: height, minTiles: least, maxTiles: most),
             filter: try config.filter(default: .bicubic),
             normalization: try config.normalization(mean: Normalization.clipMean, std: Normalization.clipStd),
-            tokensPerTile: try checkpoint.processorConfig?.positive("image_seq_length", default: 256) ?? 256)
+            tokensPerTile: try checkpoint.processorConfig?.size("image_seq_length", default: 256) ?? 256)
     }
 
     /// The tokenizer's configuration names the tokens, beside its other keys or among the extra special tokens.
@@ -111,7 +114,7 @@ enum InternVL {
         let (start, end) = (token("start_image_token", "<img>"), token("end_image_token", "</img>"))
         return PromptRule(
             imagePlaceholder: image, imageToken: image,
-            configuredImageTokenID: Int32(truncatingIfNeeded: try checkpoint.config.int("image_token_id", default: 151_667)),
+            configuredImageTokenID: try checkpoint.config.token("image_token_id", default: 151_667),
             expansion: { start + String(repeating: image, count: $0.tokenCount) + end })
     }
 }

@@ -17,6 +17,7 @@ enum InternVLChat {
         var decoder = try language.decoder(text)
         decoder.tiedHead = try decoder.tiedHead || config.bool("tie_word_embeddings", default: false)
         let vision = try encoderConfig(config, outputWidth: decoder.hiddenSize)
+        try vision.validate(config)
         return LoadedModel(
             family: family.name,
             language: try DecoderModel(
@@ -29,14 +30,14 @@ enum InternVLChat {
 
     private static func encoderConfig(_ config: ConfigReader, outputWidth: Int) throws -> TileEncoderConfig {
         let vision = try config.object("vision_config")
-        let width = try vision.positive("hidden_size", default: 3200)
-        let heads = try vision.positive("num_attention_heads", default: 25)
+        let width = try vision.size("hidden_size", default: 3200)
+        let heads = try vision.size("num_attention_heads", default: 25)
         guard width.isMultiple(of: heads) else { throw vision.invalid("num_attention_heads", "does not divide \(width)") }
-        let fileLayers = try vision.positive("num_hidden_layers", default: 48)
+        let fileLayers = try vision.size("num_hidden_layers", default: 48, upTo: 4096)
         let epsilon = try vision.float("layer_norm_eps", default: 1e-6)
         let tableSize = try vision.square("image_size", default: 224)
         let block = VisionBlockConfig(
-            width: width, heads: heads, intermediateSize: try vision.positive("intermediate_size", default: 12_800),
+            width: width, heads: heads, intermediateSize: try vision.size("intermediate_size", default: 12_800),
             norm: try vision.normKind("norm_type", default: "rms_norm"), normEpsilon: epsilon, attentionNorm: "norm1",
             mlpNorm: "norm2", qkv: .fused("attn.qkv"), qkvBias: try vision.bool("qkv_bias", default: false),
             wideNorms: try vision.bool("qk_normalization", default: true) ? ("attn.q_norm", "attn.k_norm") : nil,
@@ -47,7 +48,7 @@ enum InternVLChat {
         return TileEncoderConfig(
             width: width, layers: try TileEncoderConfig.layersRun(index, of: fileLayers, config, "select_layer"),
             fileLayers: fileLayers, patchSize: try vision.square("patch_size", default: 14),
-            tileSize: try config.intIfPresent("force_image_size") ?? tableSize, tableSize: tableSize, block: block,
+            tileSize: try config.square("force_image_size", default: tableSize), tableSize: tableSize, block: block,
             merge: try TileEncoderConfig.merge(config), transposed: try config.string("ps_version", default: "v1") == "v1",
             outputWidth: outputWidth, classToken: "embeddings.class_embedding", positionTable: "embeddings.position_embedding",
             patchEmbedding: "embeddings.patch_embedding", blocks: "encoder.layers", connector: ("0", "1", "3"))
@@ -60,7 +61,8 @@ enum InternVLChat {
         }
         let dynamic = try config.bool("dynamic_image_size", default: false)
         let (least, most) = (
-            try config.positive("min_dynamic_patch", default: 1), try config.positive("max_dynamic_patch", default: 6)
+            try config.size("min_dynamic_patch", default: 1, upTo: 1024),
+            try config.size("max_dynamic_patch", default: 6, upTo: 1024)
         )
         guard least <= most else { throw config.invalid("min_dynamic_patch", "is \(least), more than max_dynamic_patch \(most)") }
         return TileImageProcessor(

@@ -38,12 +38,12 @@ enum QwenVL {
                 let language = try DecoderModel(
                     decoder, body: loader.root["model.language_model"], headName: "lm_head")
                 let encoder = try QwenVisionEncoder(visionConfig, loader.root["model.visual"])
-                let imageToken = try config.int("image_token_id", default: 151_655)
+                let imageToken = try config.token("image_token_id", default: 151_655)
                 return LoadedModel(
                     family: name, language: language, vision: encoder,
                     imageProcessor: try QwenImageProcessor(checkpoint, vision: visionConfig),
-                    promptRule: promptRule(imageToken: Int32(imageToken)), eosTokenIDs: try checkpoint.eosTokenIDs(text: text),
-                    positionRule: .multimodal(imageTokenID: Int32(imageToken), mergeSize: visionConfig.mergeSize))
+                    promptRule: promptRule(imageToken: imageToken), eosTokenIDs: try checkpoint.eosTokenIDs(text: text),
+                    positionRule: .multimodal(imageTokenID: imageToken, mergeSize: visionConfig.mergeSize))
             })
     }
 
@@ -88,19 +88,20 @@ struct QwenVisionConfig: Sendable {
     var patchFeatures: Int { channels * temporalPatchSize * patchSize * patchSize }
 
     static let qwen2: @Sendable (ConfigReader) throws -> QwenVisionConfig = { config in
-        let width = try config.positive("embed_dim", default: 1280)
+        let width = try config.size("embed_dim", default: 1280)
         let ratio = try config.double("mlp_ratio", default: 4)
+        guard ratio > 0, ratio <= 1024 else { throw config.invalid("mlp_ratio", "is \(ratio), a positive number is needed") }
         return try QwenVisionConfig(
             config, width: width, intermediateSize: Int(Double(width) * ratio),
-            outputWidth: config.positive("hidden_size", default: 3584), norm: .layer, gated: false, activation: "quick_gelu")
+            outputWidth: config.size("hidden_size", default: 3584), norm: .layer, gated: false, activation: "quick_gelu")
     }
 
     static let qwen25: @Sendable (ConfigReader) throws -> QwenVisionConfig = { config in
         var vision = try QwenVisionConfig(
-            config, width: config.positive("hidden_size", default: 3584),
-            intermediateSize: config.positive("intermediate_size", default: 3420),
-            outputWidth: config.positive("out_hidden_size", default: 3584), norm: .rms, gated: true, activation: "silu")
-        let side = try config.positive("window_size", default: 112) / vision.mergeSize / vision.patchSize
+            config, width: config.size("hidden_size", default: 3584),
+            intermediateSize: config.size("intermediate_size", default: 3420),
+            outputWidth: config.size("out_hidden_size", default: 3584), norm: .rms, gated: true, activation: "silu")
+        let side = try config.size("window_size", default: 112) / vision.mergeSize / vision.patchSize
         guard side > 0 else { throw config.invalid("window_size", "is smaller than one merged patch") }
         vision.window = (side, Set(try config.ints("fullatt_block_indexes", default: [7, 15, 23, 31])))
         return vision
@@ -116,13 +117,13 @@ struct QwenVisionConfig: Sendable {
         self.norm = norm
         self.gated = gated
         self.activation = try config.activation("hidden_act", default: activation)
-        layers = try config.positive("depth", default: 32)
-        heads = try config.positive("num_heads", default: 16)
+        layers = try config.size("depth", default: 32, upTo: 4096)
+        heads = try config.size("num_heads", default: 16)
         // Published files say `in_chans`, which transformers ignores in favour of its default.
-        channels = try config.positive("in_channels", default: 3)
+        channels = try config.size("in_channels", default: 3, upTo: 64)
         patchSize = try config.square("patch_size", default: 14)
         temporalPatchSize = try config.square("temporal_patch_size", default: 2)
-        mergeSize = try config.positive("spatial_merge_size", default: 2)
+        mergeSize = try config.size("spatial_merge_size", default: 2, upTo: 64)
         theta = try config.objectIfPresent("rope_parameters")?.double("rope_theta", default: 10_000) ?? 10_000
         guard width.isMultiple(of: heads), (width / heads).isMultiple(of: 4) else {
             throw config.invalid("num_heads", "is \(heads); the head size \(width)/\(heads) must be a multiple of 4")

@@ -56,21 +56,24 @@ extension DecoderConfig {
     ///
     /// - Parameter multimodal: whether rotary positions have three axes.
     init(_ config: ConfigReader, defaults: DecoderDefaults, multimodal: Bool = false) throws {
-        let width = try config.positive("hidden_size", default: defaults.hiddenSize)
-        let heads = try config.positive("num_attention_heads", default: defaults.heads)
-        let kvHeads = try config.positive("num_key_value_heads", default: defaults.kvHeads ?? heads)
+        let width = try config.size("hidden_size", default: defaults.hiddenSize)
+        let heads = try config.size("num_attention_heads", default: defaults.heads)
+        let kvHeads = try config.size("num_key_value_heads", default: defaults.kvHeads ?? heads)
         guard heads.isMultiple(of: kvHeads) else {
             throw config.invalid("num_key_value_heads", "is \(kvHeads), which does not divide the \(heads) attention heads")
         }
         let headSize =
-            if let size = defaults.headSize { try config.positive("head_dim", default: size) } else {
+            if let size = defaults.headSize { try config.size("head_dim", default: size, upTo: 1 << 14) } else {
                 try config.headSize(width: width, heads: heads)
             }
-        let maxPositions = try config.positive("max_position_embeddings", default: defaults.maxPositions)
+        guard heads * headSize <= 1 << 22 else {
+            throw config.invalid("num_attention_heads", "is \(heads), too many heads of size \(headSize)")
+        }
+        let maxPositions = try config.size("max_position_embeddings", default: defaults.maxPositions, upTo: 1 << 30)
         self.init(
-            vocabularySize: try config.positive("vocab_size", default: defaults.vocabularySize), hiddenSize: width,
-            intermediateSize: try config.positive("intermediate_size", default: defaults.intermediateSize),
-            layers: try config.positive("num_hidden_layers", default: defaults.layers), heads: heads, kvHeads: kvHeads,
+            vocabularySize: try config.size("vocab_size", default: defaults.vocabularySize), hiddenSize: width,
+            intermediateSize: try config.size("intermediate_size", default: defaults.intermediateSize),
+            layers: try config.size("num_hidden_layers", default: defaults.layers, upTo: 4096), heads: heads, kvHeads: kvHeads,
             headSize: headSize, normEpsilon: try config.float("rms_norm_eps", default: defaults.epsilon),
             rotary: try RotaryConfig(
                 config, headSize: headSize, maxPositions: maxPositions, defaultTheta: defaults.theta, multimodal: multimodal),
@@ -82,7 +85,7 @@ extension DecoderConfig {
     /// Sliding windows as Qwen2 and its kin configure them: `layer_types`, else the layers from `max_window_layers` on.
     mutating func readWindows(_ config: ConfigReader, defaults: DecoderDefaults) throws {
         guard try config.bool("use_sliding_window", default: false),
-            let window = try config.isNull("sliding_window") ? nil : config.positive("sliding_window", default: 4096)
+            let window = try config.isNull("sliding_window") ? nil : config.size("sliding_window", default: 4096, upTo: 1 << 30)
         else { return }
         if let types = try config.stringsIfPresent("layer_types") {
             guard types.count == layers else {

@@ -11,7 +11,9 @@ struct PreprocessorConfig {
         reader = try checkpoint.processorConfig?.objectIfPresent("image_processor") ?? checkpoint.preprocessorConfig
     }
 
-    func int(_ key: String, default fallback: Int) throws -> Int { try reader?.positive(key, default: fallback) ?? fallback }
+    func int(_ key: String, default fallback: Int, upTo limit: Int) throws -> Int {
+        try reader?.size(key, default: fallback, upTo: limit) ?? fallback
+    }
 
     /// `resample`, a number of Pillow's.
     func filter(default fallback: ResampleFilter) throws -> ResampleFilter {
@@ -32,8 +34,9 @@ struct PreprocessorConfig {
         let rescale = try reader.bool("do_rescale", default: true) ? factor : nil
         guard try reader.bool("do_normalize", default: true) else { return Normalization(rescale: rescale ?? 1) }
         let (mean, std) = (try reader.floats("image_mean", default: mean), try reader.floats("image_std", default: std))
-        guard mean.count == 3, std.count == 3, !std.contains(0) else {
-            throw reader.invalid("image_std", "and image_mean need three numbers each, deviations other than 0")
+        guard mean.count == 3, std.count == 3, (mean + std).allSatisfy(\.isFinite), !std.contains(0), factor.isNormal else {
+            throw reader.invalid(
+                "image_std", "and image_mean need three numbers each, deviations and rescale_factor other than 0")
         }
         return Normalization(mean: mean, std: std, rescale: rescale)
     }

@@ -13,11 +13,14 @@ struct QwenImageProcessor: ImageProcessor {
     private let filter: ResampleFilter
     private let normalization: Normalization
 
+    /// No picture is made larger than this.
+    private static let mostPixels = 1 << 28
+
     init(_ checkpoint: Checkpoint, vision: QwenVisionConfig) throws {
         let config = try PreprocessorConfig(checkpoint)
-        patchSize = try config.int("patch_size", default: 14)
-        mergeSize = try config.int("merge_size", default: 2)
-        temporalPatchSize = try config.int("temporal_patch_size", default: 2)
+        patchSize = try config.int("patch_size", default: 14, upTo: 1 << 14)
+        mergeSize = try config.int("merge_size", default: 2, upTo: 64)
+        temporalPatchSize = try config.int("temporal_patch_size", default: 2, upTo: 64)
         guard patchSize == vision.patchSize, mergeSize == vision.mergeSize, temporalPatchSize == vision.temporalPatchSize,
             vision.channels == 3
         else {
@@ -30,6 +33,11 @@ struct QwenImageProcessor: ImageProcessor {
         let size = try config.reader?.objectIfPresent("size")
         minPixels = try QwenImageProcessor.bound("min_pixels", "shortest_edge", config.reader, size, default: 56 * 56)
         maxPixels = try QwenImageProcessor.bound("max_pixels", "longest_edge", config.reader, size, default: 28 * 28 * 1280)
+        guard minPixels > 0, maxPixels > 0, max(minPixels, maxPixels) <= QwenImageProcessor.mostPixels else {
+            throw ModelError(
+                .configuration, subject: config.reader?.file ?? checkpoint.config.file,
+                detail: "min_pixels \(minPixels) and max_pixels \(maxPixels) must be from 1 to \(QwenImageProcessor.mostPixels)")
+        }
         resizes = try config.reader?.bool("do_resize", default: true) ?? true
         filter = try config.filter(default: .bicubic)
         normalization = try config.normalization(mean: Normalization.clipMean, std: Normalization.clipStd)
@@ -48,13 +56,19 @@ struct QwenImageProcessor: ImageProcessor {
         let factor = patchSize * mergeSize
         var picture = image
         if resizes {
+            let (least, most) = (options.minPixels ?? minPixels, options.maxPixels ?? maxPixels)
+            guard least > 0, most > 0, max(least, most) <= QwenImageProcessor.mostPixels else {
+                throw ModelError(
+                    .unsupportedImage, subject: "image bounds",
+                    detail:
+                        "at least \(least) and at most \(most) pixels; give numbers from 1 to \(QwenImageProcessor.mostPixels)")
+            }
             let (height, width) = try smartResize(
-                height: image.height, width: image.width, factor: factor, minPixels: options.minPixels ?? minPixels,
-                maxPixels: options.maxPixels ?? maxPixels)
+                height: image.height, width: image.width, factor: factor, minPixels: least, maxPixels: most)
             guard height > 0, width > 0 else {
                 throw ModelError(
                     .unsupportedImage, subject: "image of \(image.width)x\(image.height)",
-                    detail: "becomes \(width)x\(height) under max_pixels \(options.maxPixels ?? maxPixels); raise it")
+                    detail: "becomes \(width)x\(height) under max_pixels \(most); raise it")
             }
             picture = resize(image, width: width, height: height, filter: filter)
         }

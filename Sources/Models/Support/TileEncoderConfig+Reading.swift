@@ -12,11 +12,20 @@ extension TileEncoderConfig {
     /// Patches per side that become one feature row, from `downsample_ratio`.
     static func merge(_ config: ConfigReader) throws -> Int {
         let ratio = try config.double("downsample_ratio", default: 0.5)
-        let merge = ratio > 0 ? Int(1 / ratio) : 0
-        guard merge > 0 else {
-            throw config.invalid("downsample_ratio", "is \(ratio), a number from 0 (exclusive) to 1 is needed")
+        guard ratio <= 1, ratio >= 1.0 / 64 else {
+            throw config.invalid("downsample_ratio", "is \(ratio), a number from 1/64 to 1 is needed")
         }
-        return merge
+        return Int(1 / ratio)
+    }
+
+    /// Checks that patches fill the tile and merged patches the patches.
+    func validate(_ config: ConfigReader) throws {
+        guard side > 0, side.isMultiple(of: merge), tableSize >= patchSize else {
+            throw config.invalid(
+                "vision_config",
+                "has patches of \(patchSize) pixels, \(merge)x\(merge) of them merged, which do not fill tiles of \(tileSize) pixels"
+            )
+        }
     }
 }
 

@@ -20,8 +20,8 @@ struct TileImageProcessor: ImageProcessor {
 
     private func tiling(_ options: ImageOptions) throws(ModelError) -> InternVLTiling {
         guard let maxTiles = options.maxTiles else { return tiling }
-        guard maxTiles > 0 else {
-            throw ModelError(.unsupportedImage, subject: "max tiles", detail: "is \(maxTiles); at least one tile is needed")
+        guard maxTiles > 0, maxTiles <= 1024 else {
+            throw ModelError(.unsupportedImage, subject: "max tiles", detail: "is \(maxTiles); give a number from 1 to 1024")
         }
         return InternVLTiling(
             form: tiling.form, tileWidth: tiling.tileWidth, tileHeight: tiling.tileHeight,
