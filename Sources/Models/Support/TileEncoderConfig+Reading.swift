@@ -23,7 +23,7 @@ extension TileEncoderConfig {
         guard side > 0, side.isMultiple(of: merge), tableSize >= patchSize else {
             throw config.invalid(
                 "vision_config",
-                "has patches of \(patchSize) pixels, \(merge)x\(merge) of them merged, which do not fill tiles of \(tileSize) pixels"
+                "has patches of \(patchSize) pixels, \(merge)x\(merge) of them merged; they do not fill tiles of \(tileSize)"
             )
         }
     }
