@@ -9,7 +9,7 @@ say "Format"
 swift format lint --strict --configuration .swift-format --recursive Package.swift Sources Tests
 
 say "Build"
-swift build -c release --disable-testable-imports --build-tests
+swift build -c release --build-tests
 
 say "Real tokenizers and chat templates"
 VLM_REAL_TOKENIZERS=$(mktemp -d)

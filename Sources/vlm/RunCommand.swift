@@ -63,6 +63,9 @@ struct RunCommand: AsyncParsableCommand {
         guard let text = String(validating: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) else {
             throw ValidationError("standard input is not UTF-8 text")
         }
+        guard !text.isEmpty else {
+            throw ValidationError("there is no prompt: standard input is empty; give one after the model")
+        }
         return [Prompt(text, images: image.map { ImageSource($0) })]
     }
 

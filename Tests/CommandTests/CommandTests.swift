@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import JSON
+import Tensors
 import TestKit
 import Testing
 
@@ -79,7 +80,8 @@ struct CommandTests {
 
     @Test func jsonOutputHasTheContractsFields() throws {
         let outcome = try vlm(
-            "run", qwen, "hello", "--output", "json", "--max-new-tokens", "5", "--ignore-eos", "--logprobs", "2", "--dtype", "float32")
+            "run", qwen, "hello", "--output", "json", "--max-new-tokens", "5", "--ignore-eos", "--logprobs", "2", "--dtype",
+            "float32")
         #expect(outcome.code == 0, "\(outcome.error)")
         #expect(outcome.error.isEmpty)
         let object = try JSONValue(parsing: Array(outcome.output.utf8), source: "output")
@@ -112,7 +114,8 @@ struct CommandTests {
             try FileManager.default.copyItem(
                 atPath: Fixtures.path("models/images/square.png"), toPath: folder + "/square.png")
             let trace = try vlm(
-                "trace", qwen, "--messages", folder + "/messages.json", "--out", folder + "/trace.safetensors", "--dtype", "float32")
+                "trace", qwen, "--messages", folder + "/messages.json", "--out", folder + "/trace.safetensors", "--dtype",
+                "float32")
             #expect(trace.code == 0, "\(trace.error)")
             let arrays = try dimensions(folder + "/trace.safetensors")
             #expect(arrays["logits"]?.first == arrays["input_ids"]?.first)
@@ -170,20 +173,31 @@ struct CommandTests {
         expectRefusal(try vlm("run", "nobody/nothing", "hello"), "nobody/nothing")
         expectRefusal(try vlm("run", Fixtures.path("models/images"), "hello"), "config.json")
         try withChanged("config.json", { _ in Data("{".utf8) }) { expectRefusal(try vlm("run", $0, "hello"), "config.json") }
-        try withChanged("config.json", { Data(String(decoding: $0, as: UTF8.self).replacing("Qwen2_5_VLFor", with: "Qwen9For").utf8) }) {
+        try withChanged(
+            "config.json", { Data(String(decoding: $0, as: UTF8.self).replacing("Qwen2_5_VLFor", with: "Qwen9For").utf8) }
+        ) {
             expectRefusal(try vlm("run", $0, "hello"), "Qwen9ForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration")
         }
-        try withChanged("tokenizer.json", { $0.prefix($0.count / 2) }) { expectRefusal(try vlm("run", $0, "hello"), "tokenizer.json") }
+        try withChanged("tokenizer.json", { $0.prefix($0.count / 2) }) {
+            expectRefusal(try vlm("run", $0, "hello"), "tokenizer.json")
+        }
     }
 
     @Test func weightsThatDoNotFit() throws {
         try withChanged("model.safetensors", { $0.prefix($0.count - 100) }) {
             expectRefusal(try vlm("run", $0, "hello"), "model.safetensors")
         }
-        try withChanged("config.json", { Data(String(decoding: $0, as: UTF8.self).replacing("\"num_hidden_layers\": 2", with: "\"num_hidden_layers\": 3").utf8) }) { model in
+        try withChanged(
+            "config.json",
+            {
+                Data(
+                    String(decoding: $0, as: UTF8.self).replacing("\"num_hidden_layers\": 3", with: "\"num_hidden_layers\": 4")
+                        .utf8)
+            }
+        ) { model in
             let changed = try String(contentsOfFile: model + "/config.json", encoding: .utf8)
-            try #require(changed.contains("\"num_hidden_layers\": 3"), "the fixture has another number of layers")
-            expectRefusal(try vlm("run", model, "hello"), "layers.2")
+            try #require(changed.contains("\"num_hidden_layers\": 4"), "the fixture has another number of layers")
+            expectRefusal(try vlm("run", model, "hello"), "layers.3")
         }
     }
 
@@ -218,7 +232,10 @@ struct CommandTests {
         }
         expectRefusal(try vlm("run", qwen, "look", "--image", "/no/such.png"), "/no/such.png")
         expectRefusal(try vlm("run", qwen, "look", "--image", "http://127.0.0.1:9/a.png"), "127.0.0.1")
-        expectRefusal(try vlm("run", Fixtures.path("models/qwen2/checkpoint"), "look", "--image", Fixtures.path("models/images/square.png")), "text model")
+        expectRefusal(
+            try vlm(
+                "run", Fixtures.path("models/qwen2/checkpoint"), "look", "--image", Fixtures.path("models/images/square.png")),
+            "text model")
     }
 
     @Test func promptsThatAreTooLong() throws {

@@ -84,7 +84,9 @@ struct PipelineTests {
 
     @Test func droppedStreamsCancel() async throws {
         try await withPipeline(model: model, engineConfig: exact) { pipeline in
-            for try await _ in pipeline.stream("hello", generation: GenerationConfig(maxNewTokens: 400, ignoreEOS: true)) { break }
+            for try await _ in pipeline.stream("hello", generation: GenerationConfig(maxNewTokens: 400, ignoreEOS: true)) {
+                break
+            }
             // The engine goes on to serve others.
             #expect(try await pipeline("hello", generation: short).generatedTokenCount == 8)
         }

@@ -102,8 +102,10 @@ struct TokenizerConfig {
     func content(_ role: String) -> String? { named.first { $0.role == role }?.token.content }
 
     /// Adds to `added` what the configuration names and the tokenizer lacks, or holds with other flags.
+    /// - Parameter keepsIDs: give the tokens of `added_tokens_decoder` the ids it writes, also where the vocabulary has another
+    ///   name there (InternLM2's chat tokens stand in places its SentencePiece file calls unused).
     func apply(
-        to added: inout AddedVocabulary, model: TokenizerModel, normalizer: Normalizer?
+        to added: inout AddedVocabulary, model: TokenizerModel, normalizer: Normalizer?, keepsIDs: Bool
     ) throws(TokenizerError) {
         let present = added.tokens.values
         var new = addedTokens.map(\.token).filter { token in !present.contains(token) }
@@ -111,7 +113,9 @@ struct TokenizerConfig {
         for token in named.map(\.token) + extra where contents.insert(token.content).inserted { new.append(token) }
         let roles = Set(named.map(\.token.content))
         for index in new.indices where roles.contains(new[index].content) { new[index].isSpecial = true }
-        try added.add(new, model: model, normalizer: normalizer)
+        let ids = addedTokens.compactMap { entry in Int32(exactly: entry.id).map { (entry.token.content, $0) } }
+        try added.add(
+            new, model: model, normalizer: normalizer, ids: keepsIDs ? Dictionary(ids, uniquingKeysWith: { $1 }) : [:])
     }
 
     var specialTokenNames: PipelineTokenizer.SpecialTokenNames {

@@ -54,11 +54,11 @@ package enum TokenizerLoader {
 
 extension PipelineTokenizer {
     /// This tokenizer with the tokens and names of a configuration.
-    /// - Parameter addsBoundaries: take `add_bos_token` and `add_eos_token` from the configuration; beside a
-    ///   `tokenizer.json`, whose post-processor decides, transformers ignores them.
+    /// - Parameter addsBoundaries: take `add_bos_token`, `add_eos_token` and the ids of added tokens from the configuration; beside a
+    ///   `tokenizer.json`, which decides these, transformers ignores them.
     func configured(by config: TokenizerConfig, addsBoundaries: Bool) throws(TokenizerError) -> PipelineTokenizer {
         var added = added
-        try config.apply(to: &added, model: model, normalizer: normalizer)
+        try config.apply(to: &added, model: model, normalizer: normalizer, keepsIDs: addsBoundaries)
         var post = postProcessor
         var names = config.specialTokenNames
         names.bos = names.bos ?? self.names.bos

@@ -36,7 +36,10 @@ struct AddedVocabulary: Sendable {
     func isSpecial(text: [UInt8]) -> Bool { specialContents.contains(text) }
 
     /// Adds tokens as the library's `add_tokens` does: known contents keep their id, new ones follow the vocabulary.
-    mutating func add(_ new: [AddedToken], model: TokenizerModel, normalizer: Normalizer?) throws(TokenizerError) {
+    /// - Parameter given: ids of contents that have theirs already.
+    mutating func add(
+        _ new: [AddedToken], model: TokenizerModel, normalizer: Normalizer?, ids given: [String: Int32] = [:]
+    ) throws(TokenizerError) {
         let modelCount = Int32(model.count)
         var next = modelCount
         if let greatest = greatestID, greatest >= modelCount || modelCount == 0 { next = greatest + 1 }
@@ -44,7 +47,7 @@ struct AddedVocabulary: Sendable {
             let content = Array(token.content.utf8)
             if let id = ids[content], tokens[id] == token { continue }
             let id: Int32
-            if let known = ids[content] ?? model.id(of: content) {
+            if let known = given[token.content] ?? ids[content] ?? model.id(of: content) {
                 id = known
             } else {
                 id = next
