@@ -10,9 +10,12 @@
 #include "vlm_cpu_ops.h"
 
 enum {
-    // Rows (a query token's head) per unit of work. Packing a tile of keys and values costs about as much as computing
-    // eight rows, so 256 rows make it 3%; their float32 accumulator (128 KB at 128 dimensions) stays in a second-level cache.
-    UNIT_ROWS = 256,
+    // Rows (a query token's head) per unit of work, to be met as closely as the rows of a sequence allow. Packing a tile of
+    // keys and values costs about as much as computing twenty rows; the float32 accumulators of 512 rows (256 KB at 128
+    // dimensions) stay in a second-level cache.
+    UNIT_ROWS = 512,
+    // Rows of the largest unit that comes of that.
+    MOST_ROWS = UNIT_ROWS + UNIT_ROWS / 2,
     // Rows between which the scores of a tile stay in the first-level cache: 64 x 128 scores are 32 KB.
     BLOCK_ROWS = 64,
     // Keys per tile.
@@ -20,6 +23,12 @@ enum {
     // Keys per part of a decoding step: small enough that one sequence of one kv head gives several threads work, large
     // enough (64 KB of bfloat16 keys and values at 64 dimensions) that a part outweighs its hand-out.
     SPLIT = 256,
+    // Rows of keys or values asked for ahead of their use. A row is too short (128 to 512 bytes) for the processor's own
+    // prefetching to get going, and a block's rows end where another's begin: without this, decoding waits for
+    // memory once per row.
+    AHEAD = 32,
+    // Rows of queries and results asked for ahead of their use.
+    NEAR = 8,
 };
 
 // A sequence a unit belongs to: the last one that does not begin behind it.
@@ -51,6 +60,11 @@ static inline long floats_per_partial(const vlm_attention *a) {
     return a->heads / a->kv_heads * (a->head_size + 2);
 }
 
+// Units that a sequence's rows are cut into, of equal size: a short rest would pack the keys for few rows.
+static inline long chunk_count(long rows) {
+    return rows < MOST_ROWS ? 1 : (rows + UNIT_ROWS / 2) / UNIT_ROWS;
+}
+
 static unit_of_work find_unit(const vlm_attention *a, long unit) {
     const vlm_attention_sequence *s = sequence_of(a, unit);
     long local = unit - s->first_unit, rows = s->tokens * (a->heads / a->kv_heads);
@@ -64,9 +78,9 @@ static unit_of_work find_unit(const vlm_attention *a, long unit) {
             work.partial = a->partials + (s->first_partial + work.kv_head * s->splits + part) * floats_per_partial(a);
     } else {
         // The last rows of a causal sequence see the most keys: they go first, so that no thread is left with them at the end.
-        long chunks = (rows + UNIT_ROWS - 1) / UNIT_ROWS;
-        work.first_row = (chunks - 1 - part) * UNIT_ROWS;
-        work.rows = rows - work.first_row < UNIT_ROWS ? rows - work.first_row : UNIT_ROWS;
+        long chunks = chunk_count(rows), chunk = chunks - 1 - part;
+        work.first_row = rows * chunk / chunks;
+        work.rows = rows * (chunk + 1) / chunks - work.first_row;
     }
     return work;
 }
@@ -105,6 +119,12 @@ static void find_rows(
     }
 }
 
+// A row of q or out: a unit's rows are a token's heads of the group, then the next token's.
+static inline const float *row_of(const vlm_attention *a, const unit_of_work *work, const float *base, long stride, long row) {
+    long group = a->heads / a->kv_heads;
+    return base + (work->sequence->query_row + row / group) * stride + (work->kv_head * group + row % group) * a->head_size;
+}
+
 // Where a unit keeps its intermediates; sizes in floats (or pairs of bfloat16), each a multiple of 16 of them.
 typedef struct {
     float *q, *o, *sums, *maxima, *factors, *scores, *p, *k, *v;
@@ -118,20 +138,25 @@ static size_t take(size_t *offset, size_t bytes) {
     return at;
 }
 
+// Returns the bytes in all; only counts them where `s` is NULL.
 static size_t lay_out(char *base, long head_size, unit_scratch *s) {
     size_t offset = 0, e = (size_t)(head_size + 15) / 16 * 16;
-#define TAKE(field, bytes) s->field = (void *)(base + take(&offset, bytes))
-    TAKE(q, UNIT_ROWS * e * 4);
-    TAKE(o, UNIT_ROWS * e * 4);
-    TAKE(sums, UNIT_ROWS * 64);
-    TAKE(maxima, UNIT_ROWS * 4);
+#define TAKE(field, bytes) \
+    do { \
+        size_t at = take(&offset, bytes); \
+        if (s) s->field = (void *)(base + at); \
+    } while (0)
+    TAKE(q, MOST_ROWS * e * 4);
+    TAKE(o, MOST_ROWS * e * 4);
+    TAKE(sums, MOST_ROWS * 64);
+    TAKE(maxima, MOST_ROWS * 4);
     TAKE(factors, BLOCK_ROWS * 4);
     TAKE(scores, BLOCK_ROWS * TILE * 4);
     TAKE(p, BLOCK_ROWS * TILE * 4);
     TAKE(k, TILE * e * 4);
     TAKE(v, TILE * e * 4);
-    TAKE(k_rows, TILE * sizeof(char *));
-    TAKE(v_rows, TILE * sizeof(char *));
+    TAKE(k_rows, (TILE + AHEAD) * sizeof(char *));
+    TAKE(v_rows, (TILE + AHEAD) * sizeof(char *));
     TAKE(zeros, e * 4);
 #undef TAKE
     return offset;
@@ -184,7 +209,7 @@ vlm_attention_plan vlm_attention_make_plan(const vlm_attention *a) {
         s->first_unit = plan.units;
         s->first_partial = partials;
         s->splits = s->first_split = 0;
-        if (s->tokens == 1 && group <= UNIT_ROWS) {
+        if (s->tokens == 1 && group <= MOST_ROWS) {
             long low = first_key(a, s, 0), high = last_key(a, s, 0);
             s->first_split = (int)(low / SPLIT);
             s->splits = high > low ? (int)((high + SPLIT - 1) / SPLIT - low / SPLIT) : 1;
@@ -194,11 +219,10 @@ vlm_attention_plan vlm_attention_make_plan(const vlm_attention *a) {
                 plan.combine_units = a->sequence_count * a->kv_heads;
             }
         } else if (s->tokens > 0) {
-            plan.units += a->kv_heads * ((s->tokens * group + UNIT_ROWS - 1) / UNIT_ROWS);
+            plan.units += a->kv_heads * chunk_count(s->tokens * group);
         }
     }
-    unit_scratch unused;
-    plan.scratch_bytes = lay_out(NULL, a->head_size, &unused);
+    plan.scratch_bytes = lay_out(NULL, a->head_size, NULL);
     plan.partial_count = (size_t)(partials * floats_per_partial(a));
     return plan;
 }

@@ -113,6 +113,12 @@ static __attribute__((noinline)) void ISA(product)(
 #undef PANEL
 }
 
+// Asks for a row of `size` elements.
+INLINE void ISA(prefetch)(const char *row, vlm_element type, long size) {
+    long bytes = size * (type == VLM_F32 ? 4 : 2);
+    for (long offset = 0; offset < bytes; offset += 64) __builtin_prefetch(row + offset);
+}
+
 // W units of a row of `size` elements from unit `unit` on, zeros behind its end.
 INLINE VF ISA(load_units)(const char *row, vlm_element type, long unit, long size) {
     long first = unit * UNIT_ELEMENTS, left = size - first;
@@ -142,7 +148,9 @@ INLINE VF ISA(load_units)(const char *row, vlm_element type, long unit, long siz
 // Turns W vectors of W units into their transpose.
 INLINE void ISA(transpose)(VF x[W]) {
 #if X86_LEVEL == 3
-    __m512i *r = (__m512i *)x, t[16];
+    __m512i r[16], t[16];
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 16; i++) r[i] = (__m512i)x[i];
 #pragma clang loop unroll(full)
     for (int i = 0; i < 8; i++) {
         t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
@@ -166,7 +174,7 @@ INLINE void ISA(transpose)(VF x[W]) {
         t[12 + c] = _mm512_shuffle_i32x4(d, e, 0xdd);
     }
 #pragma clang loop unroll(full)
-    for (int i = 0; i < 16; i++) r[i] = t[i];
+    for (int i = 0; i < 16; i++) x[i] = (VF)t[i];
 #else
     float y[W][W];
     for (int i = 0; i < W; i++)
@@ -177,10 +185,12 @@ INLINE void ISA(transpose)(VF x[W]) {
 
 // Keys, transposed: panels of KEY_VECTORS W keys, of each panel the units of the head one after another. Keys behind `count`
 // are zeros as far as the next multiple of W, undefined further on.
-static void ISA(pack_keys)(const char *const *rows, vlm_element type, long count, long size, const char *zeros, float *out) {
+static void ISA(pack_keys)(
+    const char *const *rows, vlm_element type, long count, long available, long size, const char *zeros, float *out) {
     long units = (size + UNIT_ELEMENTS - 1) / UNIT_ELEMENTS, width = KEY_VECTORS * W;
     for (long key = 0; key < count; key += W) {
         float *panel = out + key / width * width * units + key % width;
+        for (long i = key + AHEAD; i < key + AHEAD + W && i < available; i++) ISA(prefetch)(rows[i], type, size);
         for (long unit = 0; unit < units; unit += W) {
             VF x[W];
             long n = units - unit < W ? units - unit : W;
@@ -211,12 +221,15 @@ INLINE ISA(value_panels) ISA(cut_values)(long size) {
 
 // Values: panels of dimensions, of each panel the keys (or pairs of keys) one after another. An odd last key is paired with
 // zeros.
-static void ISA(pack_values)(const char *const *rows, vlm_element type, long count, long size, const char *zeros, float *out) {
+static void ISA(pack_values)(
+    const char *const *rows, vlm_element type, long count, long available, long size, const char *zeros, float *out) {
     ISA(value_panels) cut = ISA(cut_values)(size);
     long units = (count + UNIT_ELEMENTS - 1) / UNIT_ELEMENTS;
     for (long unit = 0; unit < units; unit++) {
         float *panel = out;
         long first = 0;
+        for (long i = unit * UNIT_ELEMENTS + AHEAD; i < (unit + 1) * UNIT_ELEMENTS + AHEAD && i < available; i++)
+            ISA(prefetch)(rows[i], type, size);
         for (int p = 0; p < cut.panels; p++) {
             int vectors = p < cut.wide ? cut.vectors : cut.vectors - 1;
             for (int j = 0; j < vectors; j++, first += W) {
@@ -249,36 +262,89 @@ static void ISA(pack_values)(const char *const *rows, vlm_element type, long cou
     }
 }
 
-// The scores of a few rows straight from keys that are not packed: each key is read once, W partial sums per product.
+// Vector i of the result's W lanes is the sum of x[i]: a tree of W - 1 additions.
+INLINE VF ISA(sums_of_each)(VF x[W]) {
+#if X86_LEVEL == 3
+    VF y[8];
+    // Two levels inside lanes of 128 bits leave the sums of four vectors beside one another, two levels across lanes add up
+    // the lanes.
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 8; i++)
+        y[i] = (VF)_mm512_unpacklo_ps((__m512)x[2 * i], (__m512)x[2 * i + 1])
+            + (VF)_mm512_unpackhi_ps((__m512)x[2 * i], (__m512)x[2 * i + 1]);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 4; i++)
+        y[i] = (VF)_mm512_unpacklo_pd((__m512d)y[2 * i], (__m512d)y[2 * i + 1])
+            + (VF)_mm512_unpackhi_pd((__m512d)y[2 * i], (__m512d)y[2 * i + 1]);
+#pragma clang loop unroll(full)
+    for (int level = 2; level > 0; level--)
+#pragma clang loop unroll(full)
+        for (int i = 0; i < level; i++)
+            y[i] = (VF)_mm512_shuffle_f32x4((__m512)y[2 * i], (__m512)y[2 * i + 1], 0x88)
+                + (VF)_mm512_shuffle_f32x4((__m512)y[2 * i], (__m512)y[2 * i + 1], 0xdd);
+    return y[0];
+#else
+    // Neighbouring elements of two vectors added, those of the first vector first.
+#if W == 8
+#define NEIGHBOURS(a, b) \
+    (__builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) + __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15))
+#else
+#define NEIGHBOURS(a, b) (__builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7))
+#endif
+    VF y[W];
+#pragma clang loop unroll(full)
+    for (int i = 0; i < W; i++) y[i] = x[i];
+#pragma clang loop unroll(full)
+    for (int half = W / 2; half > 0; half /= 2)
+#pragma clang loop unroll(full)
+        for (int i = 0; i < half; i++) y[i] = NEIGHBOURS(y[2 * i], y[2 * i + 1]);
+#undef NEIGHBOURS
+    return y[0];
+#endif
+}
+
+// W partial sums of one key's products with each of `rows` queries. The key is read once, front to back.
+INLINE void ISA(few_products)(
+    const int rows, const char *key, vlm_element type, long size, long units, const float *q, long q_stride, VF (*sums)[W], int i) {
+    VF s[FEW_ROWS];
+#pragma clang loop unroll(full)
+    for (int row = 0; row < rows; row++) s[row] = ISA(splat)(0);
+    for (long unit = 0; unit < units; unit += W) {
+        VF x = ISA(load_units)(key, type, unit, size);
+#pragma clang loop unroll(full)
+        for (int row = 0; row < rows; row++) s[row] = ISA(multiply_add)(s[row], x, ISA(load)(q + row * q_stride + unit));
+    }
+#pragma clang loop unroll(full)
+    for (int row = 0; row < rows; row++) sums[row][i] = s[row];
+}
+
+// The scores of a few rows straight from keys that are not packed. Keys pass in the order they lie in memory, which the
+// processor's prefetching follows.
 static void ISA(few_scores)(
-    const char *const *keys, vlm_element type, long count, long size, const char *zeros, long rows, const float *q, long q_stride,
-    float *scores) {
+    const char *const *keys, vlm_element type, long count, long available, long size, long rows, const float *q, long q_stride, float *scores) {
     long units = (size + UNIT_ELEMENTS - 1) / UNIT_ELEMENTS;
-    for (long key = 0; key < count; key += W)
-        for (long row = 0; row < rows; row++) {
-            VF sums[W];
-#pragma clang loop unroll(full)
-            for (int i = 0; i < W; i++) sums[i] = ISA(splat)(0);
-            for (long unit = 0; unit < units; unit += W) {
-                VF x = ISA(load)(q + row * q_stride + unit);
-#pragma clang loop unroll(full)
-                for (int i = 0; i < W; i++)
-                    sums[i] = ISA(multiply_add)(
-                        sums[i], x, ISA(load_units)(key + i < count ? keys[key + i] : zeros, type, unit, size));
+    VF sums[FEW_ROWS][W];
+    memset(sums, 0, sizeof sums);
+    for (long key = 0; key < count; key += W) {
+        // Behind the last key the sums keep older keys' values; those scores are masked.
+        int keys_here = count - key < W ? (int)(count - key) : W;
+        for (int i = 0; i < keys_here; i++) {
+            if (key + i + AHEAD < available) ISA(prefetch)(keys[key + i + AHEAD], type, size);
+#define ROWS(n) case n: ISA(few_products)(n, keys[key + i], type, size, units, q, q_stride, sums, i); break;
+            switch (rows) {
+                ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8)
             }
-            ISA(transpose)(sums);
-#pragma clang loop unroll(full)
-            for (int half = W / 2; half > 0; half /= 2)
-#pragma clang loop unroll(full)
-                for (int i = 0; i < half; i++) sums[i] += sums[i + half];
-            ISA(store)(scores + row * TILE + key, sums[0]);
+#undef ROWS
         }
+        for (long row = 0; row < rows; row++)
+            ISA(store)(scores + row * TILE + key, ISA(sums_of_each)(sums[row]));
+    }
 }
 
 // One row of a tile: scores [columns] become weights of base 2 relative to the row's largest score so far, written to p in
 // units and added to the row's W partial sums. Columns outside [low, high) get weight 0. `log2_scale` turns products into
 // base-2 logarithms. Returns the factor by which what the row has gathered so far shrinks.
-INLINE float ISA(soften)(
+static float ISA(soften)(
     const vlm_attention *a, float log2_scale, float *scores, long columns, long low, long high, float *maximum, float *sums,
     float *p) {
     columns = (columns + W - 1) / W * W;
@@ -321,7 +387,10 @@ static void ISA(attend)(const vlm_attention *a, const unit_of_work *work, const 
 
     for (long i = 0; i < work->rows; i++) {
         long row = work->first_row + i;
-        const float *from = a->q + (sequence->query_row + row / group) * a->q_stride + (work->kv_head * group + row % group) * size;
+        const float *from = row_of(a, work, a->q, a->q_stride, row);
+        // Rows lie a whole token apart, too far for the processor's own prefetching.
+        if (i + NEAR < work->rows)
+            ISA(prefetch)((const char *)row_of(a, work, a->q, a->q_stride, row + NEAR), VLM_F32, size);
         for (long unit = 0; unit < units; unit += W)
             ISA(store)(s->q + i * q_stride + unit, ISA(load_units)((const char *)from, VLM_F32, unit, size));
         s->maxima[i] = -INFINITY;
@@ -339,14 +408,20 @@ static void ISA(attend)(const vlm_attention *a, const unit_of_work *work, const 
 
     for (long tile = begin / TILE * TILE; tile < end; tile += TILE) {
         long count = end - tile < TILE ? end - tile : TILE;
-        find_rows(a, work, a->k, a->k_stride, tile, count, visible, s->zeros, s->k_rows);
-        find_rows(a, work, a->v, a->v_stride, tile, count, visible, s->zeros, s->v_rows);
-        if (!few) ISA(pack_keys)(s->k_rows, a->type, count, size, s->zeros, s->k);
-        ISA(pack_values)(s->v_rows, a->type, count, size, s->zeros, s->v);
+        long ahead = end - tile < TILE + AHEAD ? end - tile : TILE + AHEAD;
+        find_rows(a, work, a->k, a->k_stride, tile, ahead, visible, s->zeros, s->k_rows);
+        find_rows(a, work, a->v, a->v_stride, tile, ahead, visible, s->zeros, s->v_rows);
+        if (tile <= begin) {
+            for (long i = 0; i < AHEAD && i < count; i++) ISA(prefetch)(s->v_rows[i], a->type, size);
+            for (long i = 0; i < AHEAD && i < count; i++) ISA(prefetch)(s->k_rows[i], a->type, size);
+        }
+        ISA(pack_values)(s->v_rows, a->type, count, ahead, size, s->zeros, s->v);
+        if (!few) ISA(pack_keys)(s->k_rows, a->type, count, ahead, size, s->zeros, s->k);
         long value_units = (count + UNIT_ELEMENTS - 1) / UNIT_ELEMENTS;
 
-        for (long block = 0; block < work->rows; block += BLOCK_ROWS) {
-            long rows = work->rows - block < BLOCK_ROWS ? work->rows - block : BLOCK_ROWS;
+        long blocks = (work->rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
+        for (long b = 0; b < blocks; b++) {
+            long block = work->rows * b / blocks, rows = work->rows * (b + 1) / blocks - block;
             long top = (work->first_row + block) / group, bottom = (work->first_row + block + rows - 1) / group;
             long columns = last_key(a, sequence, bottom) - tile;
             if (columns > count) columns = count;
@@ -354,7 +429,7 @@ static void ISA(attend)(const vlm_attention *a, const unit_of_work *work, const 
 
             if (few)
                 ISA(few_scores)(
-                    s->k_rows, a->type, columns, size, s->zeros, rows, s->q + block * q_stride, q_stride, s->scores);
+                    s->k_rows, a->type, columns, ahead, size, rows, s->q + block * q_stride, q_stride, s->scores);
             else
                 for (long key = 0; key < columns; key += KEY_VECTORS * W) {
                     // A panel's last vectors are computed only where there are keys.
@@ -390,7 +465,11 @@ static void ISA(attend)(const vlm_attention *a, const unit_of_work *work, const 
             work->partial[group * size + group + i] = sum;
         } else {
             long row = work->first_row + i;
-            float *to = a->out + (sequence->query_row + row / group) * a->out_stride + (work->kv_head * group + row % group) * size;
+            float *to = (float *)row_of(a, work, a->out, a->out_stride, row);
+            if (i + NEAR < work->rows) {
+                float *later = (float *)row_of(a, work, a->out, a->out_stride, row + NEAR);
+                for (long d = 0; d < size; d += 16) __builtin_prefetch(later + d, 1);
+            }
             // A row that sees nothing is zero, not 0/0.
             float inverse = sum == 0 ? 0 : 1 / sum;
             for (long d = 0; d < size; d++) to[d] = o[d] * inverse;

@@ -163,10 +163,10 @@ private struct Level: CustomTestStringConvertible, Sendable {
         PagedCase(heads: 2, kvHeads: 1, headSize: 96, sequences: [(20, 20), (1, 129)]),
         PagedCase(heads: 12, kvHeads: 2, headSize: 128, blockSize: 64, sequences: [(50, 178), (1, 700), (1, 513)]),
         PagedCase(heads: 16, kvHeads: 1, headSize: 256, blockSize: 32, sequences: [(18, 60), (1, 140), (2, 130)]),
-        // Groups of many heads; rows that cross units of 256.
-        PagedCase(heads: 40, kvHeads: 1, headSize: 16, sequences: [(13, 150), (1, 150)]),
+        // Groups of many heads; units that begin inside a token.
+        PagedCase(heads: 43, kvHeads: 1, headSize: 16, sequences: [(31, 150), (1, 150)]),
         // Several tiles and several units of rows in one sequence.
-        PagedCase(heads: 2, kvHeads: 1, headSize: 32, blockSize: 64, sequences: [(300, 411)]),
+        PagedCase(heads: 2, kvHeads: 1, headSize: 32, blockSize: 64, sequences: [(450, 561)]),
         // Windows shorter than, equal to and longer than tiles and contexts.
         PagedCase(sequences: [(40, 200), (1, 200)], window: 1),
         PagedCase(blockSize: 8, sequences: [(200, 330), (1, 600), (3, 20)], window: 31),
@@ -321,5 +321,19 @@ private struct Level: CustomTestStringConvertible, Sendable {
                 x, x, x, segments: GuardedTensor(indices: [0, 2]).tensor, hostSegments: [0, 2],
                 options: AttentionOptions(scale: 1, window: 4), into: x)
         }
+    }
+}
+
+@Suite struct AttentionMeasurementTests {
+    @Test func ratesFollowFromTheTime() throws {
+        let backend = try CPUBackend(threads: 1, mode: .fast)
+        let prefill = try backend.measurePagedAttention(
+            tokens: 64, context: 100, heads: 4, kvHeads: 2, headSize: 32, seconds: 0)
+        // Queries see 37 to 100 keys: 4384 pairs, of 4 heads of 32, two products of two operations.
+        #expect(abs(prefill.rate * prefill.best - 4 * 4384 * 4 * 32) < 1)
+        #expect(abs(prefill.bandwidth * prefill.best - 2 * 100 * 2 * 32 * 2) < 1)
+        let vision = try backend.measureSegmentedAttention(segments: 3, length: 20, heads: 2, headSize: 16, seconds: 0)
+        #expect(abs(vision.rate * vision.best - 4 * 3 * 20 * 20 * 2 * 16) < 1)
+        #expect(vision.best <= vision.seconds)
     }
 }
