@@ -54,7 +54,9 @@ package final class EngineCore {
         pool = BlockPool(blockCount: plan.blockCount, blockSize: plan.blockSize)
         context = ForwardContext(
             backend: backend, workspace: try Workspace(backend: backend, byteCount: plan.activationBytes))
-        encoder = model.vision.map { ImageEncoder(encoder: $0, backend: backend, maxBatchSize: vision.maxBatchSize) }
+        encoder = model.vision.map {
+            ImageEncoder(encoder: $0, backend: backend, maxBatchSize: vision.maxBatchSize, byteLimit: plan.visionBytes)
+        }
         batch.positions = Array(repeating: [], count: model.language.positionAxes)
     }
 

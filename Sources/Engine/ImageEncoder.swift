@@ -8,53 +8,60 @@ struct ImageFeatures {
     let owner: any DeviceBuffer
 }
 
-/// Runs the vision encoder over images of one or several sequences, a bounded number at a time.
+/// Runs the vision encoder over images of one or several sequences, a bounded number and a bounded workspace at a time.
 final class ImageEncoder {
     private let encoder: any VisionEncoder
     private let backend: any Backend
     private let maxBatchSize: Int
+    /// Most bytes of workspace, from the memory plan.
+    private let byteLimit: Int
     private var workspace: Workspace?
 
-    init(encoder: any VisionEncoder, backend: any Backend, maxBatchSize: Int) {
+    init(encoder: any VisionEncoder, backend: any Backend, maxBatchSize: Int, byteLimit: Int) {
         self.encoder = encoder
         self.backend = backend
         self.maxBatchSize = maxBatchSize
+        self.byteLimit = byteLimit
     }
+
+    /// An image of a sequence by its place in the request.
+    private typealias Item = (sequence: SequenceState, image: Int)
 
     /// Fills the `features` of `sequences`. A sequence whose images fail is handed to `failed`; the others go on.
     func encode(_ sequences: [SequenceState], failed: (SequenceState, any Error) -> Void) {
-        var pending: [(sequence: SequenceState, image: Int)] = []
+        var pending: [Item] = []
         for sequence in sequences {
             for image in sequence.features.count..<sequence.request.images.count { pending.append((sequence, image)) }
         }
         var broken: [ObjectIdentifier] = []
-        var first = 0
-        while first < pending.count {
+        for first in stride(from: 0, to: pending.count, by: maxBatchSize) {
             let group = pending[first..<min(first + maxBatchSize, pending.count)].filter {
                 !broken.contains(ObjectIdentifier($0.sequence))
             }
-            first += maxBatchSize
-            guard !group.isEmpty else { continue }
-            do {
-                try run(group)
-            } catch {
-                for (sequence, _) in group where !broken.contains(ObjectIdentifier(sequence)) {
-                    broken.append(ObjectIdentifier(sequence))
-                    failed(sequence, error)
+            if (try? run(group)) != nil { continue }
+            // Something in the group failed: each image alone tells whose it was.
+            for item in group where !broken.contains(ObjectIdentifier(item.sequence)) {
+                do {
+                    try run([item])
+                } catch {
+                    broken.append(ObjectIdentifier(item.sequence))
+                    failed(item.sequence, error)
                 }
             }
         }
     }
 
-    private func run(_ group: [(sequence: SequenceState, image: Int)]) throws {
+    private func run(_ group: [Item]) throws {
         let clock = ContinuousClock()
         let start = clock.now
         let outputs = try encodeTogether(group.map { $0.sequence.request.images[$0.image] })
         let seconds = (clock.now - start) / .seconds(1)
-        for ((sequence, image), output) in zip(group, outputs) {
-            sequence.features.append(output)
+        for (item, output) in zip(group, outputs) {
+            item.sequence.features.append(output)
             // The pass is every sequence's wait, so each counts it once, with its first image of the group.
-            if image == group.first(where: { $0.sequence === sequence })?.image { sequence.response.timings.vision += seconds }
+            if item.image == group.first(where: { $0.sequence === item.sequence })?.image {
+                item.sequence.response.timings.vision += seconds
+            }
         }
     }
 
@@ -65,7 +72,9 @@ final class ImageEncoder {
         }
     }
 
+    /// One pass, or several when the images together need more workspace than there may be.
     private func encodeTogether(_ images: [ProcessedImage]) throws -> [ImageFeatures] {
+        guard !images.isEmpty else { return [] }
         let outputs = try images.map { image in
             let shape = Shape(image.tokenCount, encoder.featureSize)
             let owner = try backend.allocate(byteCount: shape.count * backend.activationType.size, purpose: "image features")
@@ -73,17 +82,27 @@ final class ImageEncoder {
                 tensor: Tensor(pointer: owner.pointer, dtype: backend.activationType, shape: shape), owner: owner)
         }
         let features = outputs.map(\.tensor)
-        let context = ForwardContext(backend: backend, workspace: try workspace(for: images, features))
+        // The encoder is run without computing to learn what it needs.
+        let needed = try MemoryPlan.visionBytes(encoder, images: images, features: features, like: backend)
+        if needed > byteLimit {
+            guard images.count > 1 else {
+                throw EngineError(
+                    .outOfMemory,
+                    "encoding an image of \(images[0].tokenCount) tokens needs \(MemoryPlan.format(needed)) of workspace, "
+                        + "\(MemoryPlan.format(byteLimit)) are planned; use a smaller image, or lower maxPixels or maxTiles")
+            }
+            let half = images.count / 2
+            return try encodeTogether(Array(images[..<half])) + encodeTogether(Array(images[half...]))
+        }
+        let context = ForwardContext(backend: backend, workspace: try workspace(of: needed))
         try context.workspace.scope { try encoder.encode(images, context: context, into: features) }
         return outputs
     }
 
-    /// A workspace large enough for these images: the encoder is run without computing to learn what it needs.
-    private func workspace(for images: [ProcessedImage], _ features: [Tensor]) throws -> Workspace {
-        let needed = try MemoryPlan.visionBytes(encoder, images: images, features: features, like: backend)
-        if let workspace, workspace.capacity >= needed { return workspace }
+    private func workspace(of byteCount: Int) throws -> Workspace {
+        if let workspace, workspace.capacity >= byteCount { return workspace }
         workspace = nil
-        let grown = try Workspace(backend: backend, byteCount: needed)
+        let grown = try Workspace(backend: backend, byteCount: byteCount)
         workspace = grown
         return grown
     }

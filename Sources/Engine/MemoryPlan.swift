@@ -1,3 +1,4 @@
+import Imaging
 import Layers
 package import Models
 package import Tensors
@@ -11,6 +12,11 @@ package struct MemoryPlan: Sendable, Equatable {
     package var weightBytes = 0
     /// The language model's workspace for a pass of ``maxPrefillTokens`` tokens and the logits of ``maxBatchSize`` rows.
     package var activationBytes = 0
+    /// The vision encoder's workspace: for ``VisionConfig/maxBatchSize`` of the largest images, but no more than a quarter of what is
+    /// free; more images or larger ones then wait for the next pass.
+    package var visionBytes = 0
+    /// What the backend keeps beside the workspaces to pack the largest operand.
+    package var scratchBytes = 0
     /// The KV cache.
     package var cacheBytes = 0
     /// Memory that was free when the plan was made, weights not yet loaded.
@@ -29,7 +35,7 @@ package struct MemoryPlan: Sendable, Equatable {
     /// - Throws: ``EngineError`` of kind `outOfMemory` saying what is needed, what is there and which option would fit, or
     ///   `invalidConfiguration` when the session is longer than the model allows.
     package init(
-        model: LoadedModel, planner: PlanningBackend, config: EngineConfig, freeBytes: Int
+        model: LoadedModel, planner: PlanningBackend, config: EngineConfig, vision: VisionConfig, freeBytes: Int
     ) throws {
         self.freeBytes = freeBytes
         weightBytes = planner.allocated["weights"] ?? 0
@@ -49,12 +55,16 @@ package struct MemoryPlan: Sendable, Equatable {
             model.language, tokens: maxPrefillTokens, rows: maxBatchSize, sessionLen: wanted, blockSize: blockSize,
             planner: planner)
 
+        visionBytes = min(try MemoryPlan.visionBytes(model, vision, like: planner), freeBytes / 4)
+        scratchBytes = planner.largestOperand * planner.weightType.size
+
         let bytesPerBlock = model.language.cacheLayout.bytesPerToken(planner.cacheType) * blockSize
-        let room = freeBytes - weightBytes - activationBytes
+        let room = freeBytes - weightBytes - activationBytes - visionBytes - scratchBytes
         guard room > bytesPerBlock else {
             throw EngineError(
                 .outOfMemory,
-                "weights need \(MemoryPlan.format(weightBytes)) and activations \(MemoryPlan.format(activationBytes)), "
+                "weights need \(MemoryPlan.format(weightBytes)), activations \(MemoryPlan.format(activationBytes)) and images "
+                    + "\(MemoryPlan.format(visionBytes)), "
                     + "\(MemoryPlan.format(freeBytes)) are free on \(planner.device); lower maxPrefillTokenNum or maxBatchSize, use dtype bfloat16, "
                     + "or a smaller model")
         }
@@ -111,6 +121,24 @@ package struct MemoryPlan: Sendable, Equatable {
             }
         }
         return workspace.highWater
+    }
+
+    /// Bytes of workspace for a pass over as many of the largest images as `vision` allows.
+    ///
+    /// What a pass needs grows by the same amount with every row (patch or tile), so passes over one and two small images tell.
+    private static func visionBytes(_ model: LoadedModel, _ vision: VisionConfig, like planner: PlanningBackend) throws -> Int {
+        guard let encoder = model.vision, let processor = model.imageProcessor else { return 0 }
+        let options = ImageOptions(maxTiles: vision.maxTiles, minPixels: vision.minPixels, maxPixels: vision.maxPixels)
+        let side = 32
+        let blank = try RGBImage(width: side, height: side, pixels: [UInt8](repeating: 0, count: side * side * 3))
+        let image = try processor.process(blank, options: options)
+        let features = try Workspace(backend: planner, byteCount: .max / 4)
+            .allocate(Shape(image.tokenCount, encoder.featureSize), dtype: planner.activationType)
+        let one = try visionBytes(encoder, images: [image], features: [features], like: planner)
+        let two = try visionBytes(encoder, images: [image, image], features: [features, features], like: planner)
+        let rows = image.dimensions.first ?? 1
+        let more = vision.maxBatchSize * processor.mostRows(options) - rows
+        return one + (two - one + rows - 1) / rows * max(0, more)
     }
 
     /// Bytes of workspace that encoding these images takes.

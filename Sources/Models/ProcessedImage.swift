@@ -40,4 +40,6 @@ package protocol ImageProcessor: Sendable {
     ///
     /// - Throws: ``ModelError`` of kind `unsupportedImage` naming the sizes, or an error of `Imaging`.
     func process(_ image: RGBImage, options: ImageOptions) throws -> ProcessedImage
+    /// The most rows (patches or tiles, the first of ``ProcessedImage/dimensions``) any picture can become, for the memory plan.
+    func mostRows(_ options: ImageOptions) -> Int
 }

@@ -11,6 +11,8 @@ package final class PlanningBackend: Backend {
     package let weightType: DType
     /// Bytes asked for by ``allocate(byteCount:purpose:)``, by purpose.
     package private(set) var allocated: [String: Int] = [:]
+    /// Elements of the largest left operand a matrix product had, which backends may copy into a layout of their own.
+    package private(set) var largestOperand = 0
     /// What the operations so far would have cost.
     package private(set) var work = Work()
 
@@ -86,6 +88,7 @@ package final class PlanningBackend: Backend {
     }
 
     package func linear(_ x: Tensor, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor) throws {
+        largestOperand = max(largestOperand, x.count)
         let elements = Double(weight.inFeatures) * Double(weight.outFeatures)
         work.operations += 2 * elements * Double(x.rows)
         work.weightBytes += elements * Double(weightType.size)

@@ -94,7 +94,8 @@ package struct PipelineSetup: Sendable {
             device: device, activationType: .float32, cacheType: mode == .exact ? .float32 : .bfloat16,
             weightType: mode == .exact ? .float32 : .bfloat16)
         let model = try ModelRegistry.plan(checkpoint, backend: planner)
-        let plan = try MemoryPlan(model: model, planner: planner, config: engineConfig, freeBytes: HostMemory.availableBytes)
+        let plan = try MemoryPlan(
+            model: model, planner: planner, config: engineConfig, vision: visionConfig, freeBytes: HostMemory.availableBytes)
         return (plan, model)
     }
 

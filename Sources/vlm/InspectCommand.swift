@@ -52,6 +52,11 @@ struct InspectCommand: ParsableCommand {
                 "\(MemoryPlan.format(plan.activationBytes)) for \(plan.maxPrefillTokens) tokens a step"
             ),
             (
+                "vision_bytes", "vision workspace", .integer(plan.visionBytes),
+                "\(MemoryPlan.format(plan.visionBytes)) for at most \(setup.visionConfig.maxBatchSize) images a pass"
+            ),
+            ("scratch_bytes", "scratch", .integer(plan.scratchBytes), MemoryPlan.format(plan.scratchBytes)),
+            (
                 "cache_bytes", "KV cache", .integer(plan.cacheBytes),
                 "\(MemoryPlan.format(plan.cacheBytes)): \(plan.blockCount) blocks of \(plan.blockSize) tokens"
             ),

@@ -23,7 +23,7 @@ struct EngineCoreTests {
         let config = EngineConfig(
             sessionLen: sessionLen, maxBatchSize: batch, cacheMaxEntryCount: blocks, cacheBlockSeqLen: blockSize,
             maxPrefillTokenNum: chunk)
-        let plan = try MemoryPlan(model: model, planner: planner, config: config, freeBytes: 1 << 30)
+        let plan = try MemoryPlan(model: model, planner: planner, config: config, vision: VisionConfig(), freeBytes: 1 << 30)
         language.passes = []
         return try EngineCore(
             model: model, plan: plan, backend: ReferenceBackend(), tokenizer: LetterTokenizer(), stopTokens: stop,
@@ -123,10 +123,10 @@ struct EngineCoreTests {
         #expect(encoder.passes.count == (6 + limit - 1) / limit)
     }
 
-    @Test func aBadImageFailsItsRequestAlone() throws {
+    @Test(arguments: [1, 2, 8]) func aBadImageFailsItsRequestAlone(batch: Int) throws {
         let good = ProcessedImage(pixels: [9], dimensions: [1], tokenCount: 1)
         let bad = ProcessedImage(pixels: [-1], dimensions: [1], tokenCount: 1)
-        let core = try core(images: 1)
+        let core = try core(images: batch)
         let collector = try run(
             core,
             [good, bad, good].map {

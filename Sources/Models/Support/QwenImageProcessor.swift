@@ -84,4 +84,9 @@ struct QwenImageProcessor: ImageProcessor {
             dimensions: [grid[1] * grid[2], 3 * temporalPatchSize * patchSize * patchSize], grid: grid,
             tokenCount: grid[1] * grid[2] / (mergeSize * mergeSize))
     }
+
+    func mostRows(_ options: ImageOptions) -> Int {
+        // Rounding up to the least size may pass the bound by a merged patch's side on each axis; never for bounds above that.
+        max(options.maxPixels ?? maxPixels, options.minPixels ?? minPixels) / (patchSize * patchSize) + mergeSize * mergeSize
+    }
 }

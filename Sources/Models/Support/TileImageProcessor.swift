@@ -18,6 +18,10 @@ struct TileImageProcessor: ImageProcessor {
             tokenCount: tiles.count * tokensPerTile)
     }
 
+    func mostRows(_ options: ImageOptions) -> Int {
+        (options.maxTiles ?? tiling.maxTiles) + (tiling.usesThumbnail ? 1 : 0)
+    }
+
     private func tiling(_ options: ImageOptions) throws(ModelError) -> InternVLTiling {
         guard let maxTiles = options.maxTiles else { return tiling }
         guard maxTiles > 0, maxTiles <= 1024 else {
