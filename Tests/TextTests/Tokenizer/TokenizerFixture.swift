@@ -12,6 +12,11 @@ struct TokenizerFixture {
         "clip", "t5", "unigram-bytes", "bert", "wordlevel", "ctc",
     ]
 
+    init(tokenizer: any Tokenizer, expected: JSONValue) {
+        self.tokenizer = tokenizer
+        self.expected = expected
+    }
+
     init(_ name: String) throws {
         tokenizer = try TokenizerLoader.load(folder: Fixtures.path("tokenizers/\(name)"))
         expected = try Fixtures.json("tokenizers/\(name)/expected.json")

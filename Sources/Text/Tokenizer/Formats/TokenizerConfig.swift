@@ -28,6 +28,9 @@ struct TokenizerConfig {
         var config = try Self.object("\(folder)/tokenizer_config.json")
         let file = "\(folder)/tokenizer_config.json"
         let hasDecoder = config["added_tokens_decoder"] != nil
+        // Only what stands here marks the tokens of added_tokens.json as special; the list in special_tokens_map.json
+        // is read too late for that.
+        let marksExtra = config["extra_special_tokens"] != nil || config["additional_special_tokens"] != nil
         if !hasDecoder {
             // Before added_tokens_decoder existed, two other files held this.
             for (key, value) in try Self.object("\(folder)/special_tokens_map.json") { config[key] = value }
@@ -57,7 +60,7 @@ struct TokenizerConfig {
         addedTokens.sort { $0.id < $1.id }
         try readNames(root)
         if !hasDecoder {
-            let specials = Set((named.map(\.token) + extra).map(\.content))
+            let specials = Set((named.map(\.token) + (marksExtra ? extra : [])).map(\.content))
             for index in addedTokens.indices where specials.contains(addedTokens[index].token.content) {
                 addedTokens[index].token.isSpecial = true
                 addedTokens[index].token.isNormalized = false
