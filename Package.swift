@@ -67,6 +67,7 @@ let package = Package(
             dependencies: ["CPUBackend", "Checkpoints", "Engine", "Layers", "Models", "Tensors", "Text", "TestKit"],
             swiftSettings: swift),
         .testTarget(name: "VLMTests", dependencies: ["JSON", "VLM", "TestKit"], swiftSettings: swift),
-        .testTarget(name: "CommandTests", dependencies: ["Checkpoints", "JSON", "Tensors", "vlm", "TestKit"], swiftSettings: swift),
+        .testTarget(
+            name: "CommandTests", dependencies: ["Checkpoints", "JSON", "Tensors", "vlm", "TestKit"], swiftSettings: swift),
     ]
 )

@@ -171,6 +171,7 @@ public final class Pipeline: Sendable {
 }
 
 /// Loads a model, hands it to `body` and closes it on every path out.
+@discardableResult
 public func withPipeline<Result: Sendable>(
     model: String, engineConfig: EngineConfig = .init(), visionConfig: VisionConfig = .init(), options: PipelineOptions = .init(),
     _ body: (Pipeline) async throws -> Result

@@ -55,15 +55,15 @@ extension GuardedTensor {
 
 /// Bytes of a host tensor at an address that is aligned to nothing.
 final class Bytes {
-    let memory: UnsafeMutableRawBufferPointer
+    private let memory: UnsafeMutableRawPointer
     init(count: Int) { memory = .allocate(byteCount: count + 1, alignment: 64) }
     deinit { memory.deallocate() }
-    var unaligned: UnsafeMutableRawPointer { memory.baseAddress! + 1 }
+    var unaligned: UnsafeMutableRawPointer { memory + 1 }
 }
 
 func host(_ name: String, _ values: inout [Float], _ dimensions: [Int]) -> HostTensor {
     let bytes = Bytes(count: values.count * 4)
-    values.withUnsafeBytes { bytes.unaligned.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+    values.withUnsafeBytes { UnsafeMutableRawBufferPointer(start: bytes.unaligned, count: $0.count).copyMemory(from: $0) }
     return HostTensor(
         name: name, dtype: .float32, dimensions: dimensions,
         bytes: UnsafeRawBufferPointer(start: bytes.unaligned, count: values.count * 4), owner: bytes)
