@@ -64,7 +64,7 @@ extension CPUBackend {
         into out: Tensor
     ) throws {
         let operation = "segmentedAttention"
-        try requireFloat32([k, v], operation)
+        try requireFloat32(k, v, in: operation)
         try require(
             k.shape.rank == 3 && v.shape == k.shape && k.rows == q.rows, operation,
             "keys \(k.shape) and values \(v.shape) must be [T, G, E] for queries \(q.shape)")
@@ -137,7 +137,7 @@ extension CPUBackend {
     private func requireHeads(
         _ q: Tensor, kvHeads: Int, headSize: Int, options: AttentionOptions, into out: Tensor, _ operation: String
     ) throws {
-        try requireFloat32([q, out], operation)
+        try requireFloat32(q, out, in: operation)
         try require(
             q.shape.rank == 3 && out.shape == q.shape && q.shape[2] == headSize && kvHeads > 0 && headSize > 0
                 && q.shape[1] % kvHeads == 0, operation,

@@ -4,7 +4,7 @@ package import Tensors
 
 extension CPUBackend {
     package func add(_ x: Tensor, into out: Tensor) throws {
-        try requireFloat32([x, out], "add")
+        try requireFloat32(x, out, in: "add")
         try require(x.shape == out.shape, "add", "x \(x.shape) and out \(out.shape) must be equal")
         let isa = instructionSet.isa
         forRows(x.rows, width: x.width) { rows in
@@ -14,7 +14,7 @@ extension CPUBackend {
     }
 
     package func activate(_ x: Tensor, _ activation: Activation) throws {
-        try requireFloat32([x], "activate")
+        try requireFloat32(x, in: "activate")
         let (isa, function) = (instructionSet.isa, activation.kernel)
         forRows(x.rows, width: x.width) { rows in
             vlm_activate(isa, x.floatRow(rows.lowerBound), x.rowStride, rows.count, x.width, function)
@@ -22,7 +22,7 @@ extension CPUBackend {
     }
 
     package func scale(_ x: Tensor, by factor: Float) throws {
-        try requireFloat32([x], "scale")
+        try requireFloat32(x, in: "scale")
         let isa = instructionSet.isa
         forRows(x.rows, width: x.width) { rows in
             vlm_scale(isa, x.floatRow(rows.lowerBound), x.rowStride, rows.count, x.width, factor)
@@ -46,8 +46,15 @@ extension CPUBackend {
         guard condition else { throw TensorError(.shapeMismatch, operation: operation, detail: detail()) }
     }
 
-    func requireFloat32(_ tensors: [Tensor], _ operation: String) throws {
-        for tensor in tensors where tensor.dtype != .float32 {
+    /// Checks up to three operands; not an array of them, which would be allocated in every call.
+    func requireFloat32(_ a: Tensor, _ b: Tensor? = nil, _ c: Tensor? = nil, in operation: String) throws {
+        try requireFloat32(only: a, operation)
+        if let b { try requireFloat32(only: b, operation) }
+        if let c { try requireFloat32(only: c, operation) }
+    }
+
+    private func requireFloat32(only tensor: Tensor, _ operation: String) throws {
+        guard tensor.dtype == .float32 else {
             throw TensorError(
                 .unsupported, operation: operation, detail: "\(tensor.dtype) \(tensor.shape) given, the CPU computes on float32")
         }

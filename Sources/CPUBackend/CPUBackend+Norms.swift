@@ -27,7 +27,7 @@ extension CPUBackend {
 
     package func rotate(_ x: Tensor, cosine: Tensor, sine: Tensor, style: RotaryStyle) throws {
         let operation = "rotate"
-        try requireFloat32([x, cosine, sine], operation)
+        try requireFloat32(x, cosine, sine, in: operation)
         let r = cosine.width
         try require(
             x.shape.rank == 3 && cosine.shape == sine.shape && cosine.shape.rank == 2 && cosine.rows == x.rows
@@ -45,7 +45,8 @@ extension CPUBackend {
     private func normAxes(
         _ x: Tensor, weight: Tensor, bias: Tensor?, into out: Tensor, operation: String
     ) throws -> (heads: Int, width: Int) {
-        try requireFloat32([x, weight, out] + (bias.map { [$0] } ?? []), operation)
+        try requireFloat32(x, weight, out, in: operation)
+        if let bias { try requireFloat32(bias, in: operation) }
         let width = x.shape[x.shape.rank - 1]
         try require(
             x.shape.rank >= 2 && out.shape == x.shape, operation,

@@ -41,7 +41,7 @@ extension CPUBackend {
 
     package func writeCache(keys k: Tensor, values v: Tensor, slots: Tensor, cache: KVCacheLayer) throws {
         let operation = "writeCache"
-        try requireFloat32([k, v], operation)
+        try requireFloat32(k, v, in: operation)
         try require(
             k.shape.rank == 3 && v.shape == k.shape && k.shape[1] == cache.kvHeads && k.shape[2] == cache.headSize, operation,
             "keys \(k.shape) and values \(v.shape) must be [T, G, E] for a cache \(cache.keys.shape)")
@@ -84,7 +84,7 @@ extension CPUBackend {
     }
 
     private func tableElement(_ table: Tensor, indices: Tensor, rows out: Tensor, _ operation: String) throws -> vlm_element {
-        try requireFloat32([out], operation)
+        try requireFloat32(out, in: operation)
         guard let element = table.element else {
             throw TensorError(
                 .unsupported, operation: operation,
