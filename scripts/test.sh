@@ -11,6 +11,9 @@ swift format lint --strict --configuration .swift-format --recursive Package.swi
 say "Build"
 swift build -c release --build-tests
 
+say "Documentation"
+scripts/docs.sh
+
 say "Real tokenizers and chat templates"
 VLM_REAL_TOKENIZERS=$(mktemp -d)
 export VLM_REAL_TOKENIZERS

@@ -81,7 +81,10 @@ public final class Pipeline: Sendable {
     ///
     /// A prompt that fails has the finish reason `error` and its ``Response/error``; the others finish.
     ///
-    /// - Parameter finished: called after each response with how many are done.
+    /// - Parameters:
+    ///   - prompts: answered in any order, returned in this one.
+    ///   - generation: the same for all.
+    ///   - finished: called after each response with how many are done.
     public func callAsFunction(
         _ prompts: [Prompt], generation: GenerationConfig = .init(), finished: (@Sendable (Int) -> Void)? = nil
     ) async throws -> [Response] {

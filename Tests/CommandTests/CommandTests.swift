@@ -154,6 +154,18 @@ struct CommandTests {
         }
     }
 
+    @Test func theReadmesTableIsTheRegistrys() throws {
+        let readme = try String(contentsOfFile: Fixtures.root + "/../../README.md", encoding: .utf8)
+        #expect(readme.contains(try vlm("families").output), "put the output of `vlm families` into README.md")
+    }
+
+    @Test func theDemoModelReadsTheExample() throws {
+        let examples = Fixtures.root + "/../../Examples"
+        let sign = try vlm("run", "demo", "What does the sign say?", "--image", examples + "/sign.png")
+        #expect(sign.code == 0, "\(sign.error)")
+        #expect(sign.output == "FRESH COFFEE\n")
+    }
+
     // MARK: What is refused
 
     @Test func unusableArguments() throws {
