@@ -1,8 +1,9 @@
 """Measures a checkpoint with transformers, greedy, on held-out questions.
 
     evaluate.py run DATA CHECKPOINT OUT [--device cuda] [--dtype float32] [--count 1000] [--processes 1] [--tasks a,b]
-    evaluate.py write DATA OUT [--count 1000] [--tasks a,b]      pictures and messages.json, for other programs
-    evaluate.py report OUT/answers.json [...]                    the table of RESULTS.md
+    evaluate.py write DATA OUT [--count 1000]                    pictures and conversations for another program (see compare.sh)
+    evaluate.py compare FOLDER answers.json.xz                   that program's answers beside transformers'
+    evaluate.py report answers.json.xz [...]                     the table of RESULTS.md
 
 Question i of a task is a function of the task's name, the split and i. Words on the pictures are never those of training. Split
 `seen` draws with fonts and backgrounds of training, split `unseen` only with others.
@@ -10,6 +11,7 @@ Question i of a task is a function of the task's name, the split and i. Words on
 
 import argparse
 import json
+import lzma
 import math
 import multiprocessing
 import pathlib
@@ -129,7 +131,7 @@ def interval(right, total):
 def report(paths):
     lines = []
     for path in paths:
-        result = json.loads(pathlib.Path(path).read_text())
+        result = read_answers(path)
         total, right = Counter(), Counter()
         for task, split, _, _, expected, answer in result["rows"]:
             total[task, split] += 1
@@ -148,21 +150,49 @@ def report(paths):
 
 
 def write(options):
-    """The pictures as PNG and messages.json: what another program needs to answer the same questions."""
+    """The pictures as PNG and the prompts as files of OpenAI-style conversations: what another program needs to answer them."""
     out = pathlib.Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    library, rows = Library(options.data), []
-    for task in options.tasks:
-        for split in options.splits:
-            for index in range(options.count):
+    library, rows, conversations = Library(options.data), [], []
+    for index in range(options.count):
+        for task in options.tasks:
+            for split in options.splits:
                 pictures, q, answer = question(library, task, split, index)
                 names = []
                 for k, image in enumerate(pictures):
                     names.append(f"{task.replace(' ', '-').replace(':', '').replace(',', '')}-{split}-{index:04d}{'ab'[k] if len(pictures) > 1 else ''}.png")
-                    image.save(out / names[-1])
-                rows.append({"task": task, "split": split, "index": index, "images": names, "question": q, "expected": answer})
-    (out / "messages.json").write_text(json.dumps(rows, indent=1))
+                    image.save(out / names[-1], compress_level=1)
+                rows.append([task, split, index, q, answer])
+                conversations.append([{"role": "user", "content": [*({"type": "image_url", "image_url": {"url": n}} for n in names), {"type": "text", "text": q}]}])
+    (out / "questions.json").write_text(json.dumps(rows))
+    for part in range(0, len(rows), options.part):
+        (out / f"conversations-{part // options.part:04d}.json").write_text(json.dumps(conversations[part : part + options.part]))
     print(len(rows), "questions in", out)
+
+
+def read_answers(path):
+    path = pathlib.Path(path)
+    return json.loads(lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_text())
+
+
+def compare(options):
+    """Compares the answers of another program (answers-NNNN.jsonl beside the conversations) with transformers'."""
+    folder = pathlib.Path(options.folder)
+    reference = {tuple(row[:3]): row[5] for row in read_answers(options.answers)["rows"]}
+    questions = json.loads((folder / "questions.json").read_text())
+    lines = [json.loads(line) for path in sorted(folder.glob("answers-*.jsonl")) for line in path.read_text().splitlines()]
+    assert len(lines) == len(questions), f"{len(lines)} answers for {len(questions)} questions"
+    same, right, known = 0, 0, 0
+    for (task, split, index, q, expected), line in zip(questions, lines):
+        right += line["text"] == expected
+        other = reference.get((task, split, index))
+        if other is None:
+            continue
+        known += 1
+        same += other == line["text"]
+        if other != line["text"]:
+            print(f"{task}, {split}, {index}: {q}\n    transformers: {other}\n    here:         {line['text']}\n    right:        {expected}")
+    print(f"{same} of {known} answers are transformers' answers; {right} of {len(questions)} are right")
 
 
 def main():
@@ -184,13 +214,17 @@ def main():
     one.add_argument("--threads", type=int, default=1)
     one.add_argument("--batch", type=int, default=32)
     one.add_argument("--seconds", type=float, default=0, help="stop after this long with what is done")
+    two.add_argument("--part", type=int, default=256, help="conversations in a file")
     three = commands.add_parser("report")
     three.add_argument("answers", nargs="+")
+    four = commands.add_parser("compare")
+    four.add_argument("folder")
+    four.add_argument("answers")
     options = parser.parse_args()
     if options.command == "report":
         print(report(options.answers))
     else:
-        {"run": run, "write": write}[options.command](options)
+        {"run": run, "write": write, "compare": compare}[options.command](options)
 
 
 if __name__ == "__main__":
