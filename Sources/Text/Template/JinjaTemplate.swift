@@ -19,7 +19,19 @@ package struct JinjaTemplate: Sendable {
     package init(source: String, name: String, limits: TemplateLimits = TemplateLimits()) throws(JinjaError) {
         self.name = name
         self.limits = limits
-        program = try TemplateParser.parse(source, name: name, limits: limits)
+        program = try Self.parse(source, name, limits)
+    }
+
+    private static func parse(_ source: String, _ name: String, _ limits: TemplateLimits) throws(JinjaError) -> TemplateProgram {
+        do {
+            return try TemplateParser.parse(source, name: name, limits: limits.shallow)
+        } catch  where error.kind == .limit {
+            let result = DeepStack.run {
+                Result { () throws(JinjaError) in try TemplateParser.parse(source, name: name, limits: limits) }
+            }
+            guard let result else { throw error }
+            return try result.get()
+        }
     }
 
     /// - Parameters:
@@ -29,15 +41,26 @@ package struct JinjaTemplate: Sendable {
     package func render(
         _ variables: JSONObject, now: @escaping @Sendable () -> Double = { Date().timeIntervalSince1970 }
     ) throws(JinjaError) -> String {
+        // Rendering has no effects, so what turns out to nest deeply is simply rendered again with more stack.
+        let first = attempt(variables, limits.shallow, now)
+        guard first.exceededDepth else { return try first.result.get() }
+        guard let second = DeepStack.run({ attempt(variables, limits, now) }) else { return try first.result.get() }
+        return try second.result.get()
+    }
+
+    private func attempt(
+        _ variables: JSONObject, _ limits: TemplateLimits, _ now: @escaping @Sendable () -> Double
+    ) -> (result: Result<String, JinjaError>, exceededDepth: Bool) {
+        let budget = TemplateBudget(limits)
         var line = 0
         do {
-            let interpreter = try TemplateInterpreter(
-                program, variables: variables, budget: TemplateBudget(limits), now: now)
+            let interpreter = try TemplateInterpreter(program, variables: variables, budget: budget, now: now)
             defer { line = interpreter.line }
-            return try interpreter.run()
+            return (.success(try interpreter.run()), false)
         } catch {
             let failure = error as? TemplateFailure ?? TemplateFailure(.runtime, "\(error)")
-            throw JinjaError(kind: failure.kind, template: name, line: line, message: failure.message)
+            let fault = JinjaError(kind: failure.kind, template: name, line: line, message: failure.message)
+            return (.failure(fault), budget.exceededDepth)
         }
     }
 }

@@ -143,16 +143,27 @@ extension TemplateInterpreter {
             return try reverse(value)
         case .items:
             _ = try arguments.bind("items", [])
-            let pairs: [TemplateValue]
-            switch value {
-            case .undefined: pairs = []
-            case .dict(let dict): pairs = try TemplateDictView(kind: .items, dict: dict).elements()
-            default: throw TemplateFailure.type("Can only get item pairs from a mapping.")
-            }
-            try budget.chargeElements(pairs.count)
-            return .iterator(try TemplateIterator(typeName: "generator", depth: value.depth, over: pairs))
+            return .iterator(
+                try TemplateIterator(
+                    depth: value.depth,
+                    making: { [unowned self] in
+                        switch value {
+                        case .undefined: return []
+                        case .dict(let dict):
+                            try budget.chargeElements(dict.count)
+                            return try TemplateDictView(kind: .items, dict: dict).elements()
+                        default: throw TemplateFailure.type("Can only get item pairs from a mapping.")
+                        }
+                    }))
         case .batch, .slice:
-            return try chunk(filter, value, arguments)
+            let names = filter == .batch ? ["linecount", "fill_with"] : ["slices", "fill_with"]
+            let values = try arguments.bind(filter.rawValue, names, required: 1)
+            return .iterator(
+                try TemplateIterator(
+                    depth: value.depth + 1,
+                    making: { [unowned self] in
+                        try chunk(filter, value, size: integer(values[0], default: 1), fill: values[1])
+                    }))
         case .sort:
             let values = try arguments.bind("sort", ["reverse", "case_sensitive", "attribute"])
             return try .list(of: sort(value, values[2] ?? .none, values[1], isReversed: values[0]?.isTrue ?? false))
@@ -188,11 +199,10 @@ extension TemplateInterpreter {
         return .iterator(try TemplateIterator(typeName: "\(value.typeName)_reverseiterator", depth: value.depth, over: items))
     }
 
-    private func chunk(_ filter: TemplateFilter, _ value: TemplateValue, _ arguments: CallArguments) throws -> TemplateValue {
-        let names = filter == .batch ? ["linecount", "fill_with"] : ["slices", "fill_with"]
-        let values = try arguments.bind(filter.rawValue, names, required: 1)
-        let size = try integer(values[0], default: 1)
-        let fill = values[1].flatMap { $0.isNone ? nil : $0 }
+    private func chunk(
+        _ filter: TemplateFilter, _ value: TemplateValue, size: Int, fill: TemplateValue?
+    ) throws -> [TemplateValue] {
+        let fill = fill.flatMap { $0.isNone ? nil : $0 }
         let items = try value.collect(budget)
         var rows: [[TemplateValue]] = []
         if filter == .batch {
@@ -222,8 +232,7 @@ extension TemplateInterpreter {
                 start = end
             }
         }
-        let lists = try rows.map { try TemplateValue.list(of: $0) }
-        return .iterator(try TemplateIterator(typeName: "generator", depth: value.depth + 1, over: lists))
+        return try rows.map { try .list(of: $0) }
     }
 
     // MARK: order
@@ -237,17 +246,19 @@ extension TemplateInterpreter {
         let keyed = try value.collect(budget).map { item in
             (keys: try paths.map { try key($0, of: item, isCaseSensitive: isCaseSensitive) }, item: item)
         }
-        return try sortKeyed(keyed, isReversed: isReversed).map(\.item)
+        return try sortKeyed(keyed, isReversed: isReversed, keysAreLists: true).map(\.item)
     }
 
     private typealias Keyed = (keys: [TemplateValue], item: TemplateValue)
 
-    private func sortKeyed(_ items: [Keyed], isReversed: Bool) throws -> [Keyed] {
+    /// - Parameter keysAreLists: whether Python compares lists of keys, which looks for their first difference; undefined
+    ///   keys are equal there and have no order otherwise.
+    private func sortKeyed(_ items: [Keyed], isReversed: Bool, keysAreLists: Bool = false) throws -> [Keyed] {
         // Python reverses before and after, so that equal elements keep their order.
         let ordered = try sorted(isReversed ? items.reversed() : items) { a, b in
             try budget.step()
             for (a, b) in zip(a.keys, b.keys) {
-                if try a.isSame(as: b) || a.isEqual(to: b, budget) { continue }
+                if try keysAreLists && (a.isSame(as: b) || a.isEqual(to: b, budget)) { continue }
                 return try a.isLess(than: b, budget)
             }
             return false
@@ -257,8 +268,7 @@ extension TemplateInterpreter {
 
     private func sortDict(_ value: TemplateValue, _ arguments: CallArguments) throws -> TemplateValue {
         let values = try arguments.bind("dictsort", ["case_sensitive", "by", "reverse"])
-        let by = values[1]?.text ?? "key"
-        guard by == "key" || by == "value" else {
+        guard let by = (values[1] ?? .string("key")).text, by == "key" || by == "value" else {
             throw TemplateFailure(.runtime, "You can only sort by either \"key\" or \"value\"")
         }
         if case .undefined(let undefined) = value { throw undefined.failure }

@@ -146,8 +146,7 @@ extension TemplateInterpreter {
     private func round(_ value: TemplateValue, _ arguments: CallArguments) throws -> TemplateValue {
         let values = try arguments.bind("round", ["precision", "method"])
         let precision = try integer(values[0], default: 0)
-        let method = values[1]?.text ?? "common"
-        guard ["common", "ceil", "floor"].contains(method) else {
+        guard let method = (values[1] ?? .string("common")).text, ["common", "ceil", "floor"].contains(method) else {
             throw TemplateFailure(.runtime, "method must be common, ceil or floor")
         }
         guard let number = Number(value) else {

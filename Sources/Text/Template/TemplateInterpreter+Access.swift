@@ -46,7 +46,7 @@ extension TemplateInterpreter {
     func pythonAttribute(_ name: String, of object: TemplateValue) throws -> TemplateValue? {
         switch object {
         case .undefined(let undefined):
-            throw undefined.failure
+            guard BuiltinMethod.isUnsafe(name, of: object) else { throw undefined.failure }
         case .object(let object):
             return try object.attribute(name, self)
         case .group(let list) where name == "grouper" || name == "list":
@@ -83,8 +83,11 @@ extension TemplateInterpreter {
         case .range(let range):
             let (start, stop, step) = try Self.resolve(bounds, count: range.count)
             let first = range.start &+ start &* range.step
+            let product = range.step.multipliedReportingOverflow(by: bounds.2 ?? 1)
             return .range(
-                try TemplateRange(start: first, stop: range.start &+ stop &* range.step, step: range.step &* step))
+                try TemplateRange(
+                    start: first, stop: range.start &+ stop &* range.step,
+                    step: product.overflow ? range.step &* step : product.partialValue))
         default: throw TemplateFailure.type("'\(object.typeName)' object is not subscriptable")
         }
     }

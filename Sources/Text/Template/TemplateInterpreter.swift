@@ -136,13 +136,13 @@ final class TemplateInterpreter {
         case .macro(let id, let macro):
             scope.set(id, try makeMacro(macro, scope))
         case .callBlock(let call, let macro):
-            try write(PythonText.str(evaluateCall(call, scope, caller: makeMacro(macro, scope)), budget))
+            try write(ownText(evaluateCall(call, scope, caller: makeMacro(macro, scope))))
         case .filterBlock(let filter, let body):
             let inner = TemplateScope(parent: scope)
             var flow = Flow.next
             let text = try capture { flow = try execute(body, inner) }
             if flow != .next { return flow }
-            try write(PythonText.str(evaluate(filter, inner, subject: .string(text)), budget))
+            try write(ownText(evaluate(filter, inner, subject: .string(text))))
         case .with(let bindings, let body):
             let inner = TemplateScope(parent: scope)
             for (target, value) in bindings { try assign(target, evaluate(value, scope), inner) }
@@ -160,6 +160,14 @@ final class TemplateInterpreter {
             throw TemplateFailure.unsupported(message)
         }
         return .next
+    }
+
+    /// What call and filter blocks write, which jinja2 does not convert to text.
+    private func ownText(_ value: TemplateValue) throws -> String {
+        guard let text = value.text else {
+            throw TemplateFailure.type("sequence item: expected str instance, \(value.typeName) found")
+        }
+        return text
     }
 
     private func makeMacro(_ macro: TemplateMacro, _ scope: TemplateScope) throws -> TemplateValue {

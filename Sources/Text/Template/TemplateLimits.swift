@@ -2,6 +2,14 @@
 ///
 /// A real chat template stays orders of magnitude below each of them.
 package struct TemplateLimits: Sendable {
+    /// Nesting that the stack of any thread can take; what nests deeper runs on a thread of its own.
+    var shallow: TemplateLimits {
+        var limits = self
+        limits.syntaxDepth = min(syntaxDepth, 30)
+        limits.evaluationDepth = min(evaluationDepth, 60)
+        return limits
+    }
+
     /// Nesting of brackets and statements in the source. Python's own compiler stops jinja2 at 200 brackets.
     package var syntaxDepth = 200
     /// Depth of one expression's tree, for example the length of a chain of filters.
@@ -23,6 +31,8 @@ final class TemplateBudget {
     let limits: TemplateLimits
     private var steps: Int
     private var depth = 0
+    /// Whether the rendering stopped because it was nested too deeply.
+    private(set) var exceededDepth = false
 
     init(_ limits: TemplateLimits) {
         self.limits = limits
@@ -39,6 +49,7 @@ final class TemplateBudget {
     func enter() throws {
         depth += 1
         if depth > limits.evaluationDepth {
+            exceededDepth = true
             throw TemplateFailure(.limit, "recursion deeper than \(limits.evaluationDepth) evaluations")
         }
     }

@@ -283,6 +283,19 @@ final class TemplateIterator {
         }
     }
 
+    /// A generator whose body makes all its elements once the first is asked for.
+    convenience init(depth: Int, making elements: @escaping () throws -> [TemplateValue]) throws {
+        var items: [TemplateValue]?
+        var next = 0
+        try self.init(depth: depth) {
+            let made = try items ?? elements()
+            items = made
+            guard next < made.count else { return nil }
+            defer { next += 1 }
+            return made[next]
+        }
+    }
+
     func next() throws -> TemplateValue? {
         guard let value = try advance?() else {
             advance = nil

@@ -29,7 +29,7 @@ extension TemplateInterpreter {
             let parts = try split(text, separator, limit: limit < 0 ? Int.max : limit, fromRight: method == .rsplit)
             return try .list(of: parts.map(make))
         case .splitlines:
-            let keepEnds = try bind(["keepends"], positionalOnly: false)[0]?.isTrue ?? false
+            let keepEnds = try integer(bind(["keepends"], positionalOnly: false)[0], default: 0) != 0
             try budget.chargeElements(text.utf8.count)
             return try .list(of: PythonText.lines(text, keepEnds: keepEnds).map(make))
         case .partition, .rpartition:
@@ -100,7 +100,6 @@ extension TemplateInterpreter {
 
     func integer(_ value: TemplateValue?, default: Int) throws -> Int {
         guard let value else { return `default` }
-        if case .undefined(let undefined) = value { throw undefined.failure }
         guard let index = value.index else {
             throw TemplateFailure.type("'\(value.typeName)' object cannot be interpreted as an integer")
         }

@@ -1,3 +1,4 @@
+import Foundation
 import JSON
 import TestKit
 import Testing
@@ -72,6 +73,28 @@ struct TemplateLimitTests {
                 #expect([.limit, .syntax, .runtime].contains(error.kind), "\(template.prefix(200)): \(error)")
             }
         }
+    }
+
+    /// Deep nesting ends the same on a thread with a small stack.
+    @Test func deepTemplatesDoNotOverflowSmallStacks() throws {
+        let sources = [
+            "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+            "{{ " + String(repeating: "[", count: 300) + " }}", "{{ 1" + String(repeating: "|abs", count: 150) + " }}",
+            "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{% endif %}.{% endmacro %}{{ m(100)|length }}",
+            "{{ " + String(repeating: "(", count: 80) + "1" + String(repeating: ")", count: 80) + " }}",
+        ]
+        let finished = DispatchSemaphore(value: 0)
+        nonisolated(unsafe) var outcomes: [String] = []
+        let thread = Thread {
+            outcomes = sources.map { source in
+                (try? JinjaTemplate(source: source, name: "deep").render([:])) ?? "error"
+            }
+            finished.signal()
+        }
+        thread.stackSize = 512 << 10
+        thread.start()
+        finished.wait()
+        #expect(outcomes == ["error", "error", "error", "1", "101", "1"])
     }
 
     /// What is long but harmless renders.
