@@ -82,17 +82,18 @@ struct RequestPreparer: Sendable {
         specialTokens["eos_token"] = tokenizer.eosToken
         specialTokens["pad_token"] = tokenizer.padToken
         specialTokens["unk_token"] = tokenizer.unkToken
-        return try template.render(messages: messages.map(templateForm), addGenerationPrompt: true, specialTokens: specialTokens)
+        let forms = messages.map { templateForm($0, acceptsText: template.acceptsText) }
+        return try template.render(messages: forms, addGenerationPrompt: true, specialTokens: specialTokens)
     }
 
     /// A message as templates expect it: a text alone as a string, otherwise a list of parts; or always a string where the
-    /// family's templates take nothing else.
-    private func templateForm(_ message: ChatMessage) -> JSONValue {
+    /// family's templates take nothing else, and never one where the template would drop it.
+    private func templateForm(_ message: ChatMessage, acceptsText: Bool) -> JSONValue {
         let content: JSONValue
-        if message.images.isEmpty {
-            content = .string(RequestPreparer.text(of: message))
-        } else if let image = model.rule?.imageContent {
+        if let image = model.rule?.imageContent {
             content = .string(RequestPreparer.text(of: message, image: image))
+        } else if acceptsText, message.images.isEmpty, message.content.count == 1 || model.rule == nil {
+            content = .string(RequestPreparer.text(of: message))
         } else {
             content = .array(
                 message.content.map { part in
