@@ -64,7 +64,7 @@ let package = Package(
             swiftSettings: swift),
         .testTarget(
             name: "EngineTests",
-            dependencies: ["CPUBackend", "Checkpoints", "Engine", "Layers", "Models", "Tensors", "Text", "TestKit"],
+            dependencies: ["CPUBackend", "Checkpoints", "Engine", "Imaging", "Layers", "Models", "Tensors", "Text", "TestKit"],
             swiftSettings: swift),
         .testTarget(name: "VLMTests", dependencies: ["JSON", "VLM", "TestKit"], swiftSettings: swift),
         .testTarget(

@@ -1,6 +1,7 @@
 # What the scripts share. Source it: . "$(dirname "$0")/lib.sh"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PATH=$PATH:/usr/sbin:/sbin  # ldconfig, which a user's PATH may lack
 
 say() { printf '\n== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -1,3 +1,4 @@
+import Imaging
 import Layers
 import Models
 import Tensors
@@ -92,7 +93,12 @@ final class EchoEncoder: VisionEncoder {
     /// Images of each pass.
     var passes: [Int] = []
 
+    /// Bytes of workspace it takes for each row.
+    var bytesPerRow = 0
+
     func encode(_ images: [ProcessedImage], context: ForwardContext, into features: [Tensor]) throws {
+        let rows = images.reduce(0) { $0 + $1.dimensions[0] }
+        if bytesPerRow > 0 { _ = try context.workspace.allocate(Shape(rows, bytesPerRow), dtype: .uint8) }
         if context.backend is PlanningBackend { return }
         passes.append(images.count)
         for (image, feature) in zip(images, features) {
@@ -102,6 +108,15 @@ final class EchoEncoder: VisionEncoder {
             for (row, value) in image.pixels.enumerated() { feature.pointer.assumingMemoryBound(to: Float.self)[row] = value }
         }
     }
+}
+
+/// One row for each picture; the largest has eight.
+struct EchoImageProcessor: ImageProcessor {
+    func process(_ image: RGBImage, options: ImageOptions) -> ProcessedImage {
+        ProcessedImage(pixels: [1], dimensions: [1], tokenCount: 1)
+    }
+
+    func mostRows(_ options: ImageOptions) -> Int { 8 }
 }
 
 /// Token 1 is "a", 2 is "b" … in a repeating alphabet; token 0 is special.

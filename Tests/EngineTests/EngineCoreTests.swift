@@ -13,17 +13,18 @@ struct EngineCoreTests {
 
     private func core(
         blocks: Double = 64, blockSize: Int = 4, batch: Int = 4, chunk: Int = 64, sessionLen: Int = 128, stop: Set<Int32> = [],
-        images: Int = 8, isTextOnly: Bool = false
+        images: Int = 8, isTextOnly: Bool = false, freeBytes: Int = 1 << 30
     ) throws -> EngineCore {
         let rule = PromptRule(imagePlaceholder: "<image>", imageToken: "<image>", configuredImageTokenID: 0) { _ in "" }
         let model = LoadedModel(
-            family: "Echo", language: language, vision: isTextOnly ? nil : encoder, promptRule: isTextOnly ? nil : rule,
-            eosTokenIDs: [])
+            family: "Echo", language: language, vision: isTextOnly ? nil : encoder, imageProcessor: EchoImageProcessor(),
+            promptRule: isTextOnly ? nil : rule, eosTokenIDs: [])
         let planner = PlanningBackend(device: .cpu, activationType: .float32, cacheType: .float32, weightType: .float32)
         let config = EngineConfig(
             sessionLen: sessionLen, maxBatchSize: batch, cacheMaxEntryCount: blocks, cacheBlockSeqLen: blockSize,
             maxPrefillTokenNum: chunk)
-        let plan = try MemoryPlan(model: model, planner: planner, config: config, vision: VisionConfig(), freeBytes: 1 << 30)
+        let plan = try MemoryPlan(
+            model: model, planner: planner, config: config, vision: VisionConfig(maxBatchSize: images), freeBytes: freeBytes)
         language.passes = []
         return try EngineCore(
             model: model, plan: plan, backend: ReferenceBackend(), tokenizer: LetterTokenizer(), stopTokens: stop,
@@ -121,6 +122,34 @@ struct EngineCoreTests {
         #expect(encoder.passes.allSatisfy { $0 <= limit })
         #expect(encoder.passes.reduce(0, +) == 6)
         #expect(encoder.passes.count == (6 + limit - 1) / limit)
+    }
+
+    @Test func theEncoderNeverTakesMoreWorkspaceThanPlanned() throws {
+        encoder.bytesPerRow = 64 << 10
+        // A quarter of 1 MB holds four rows, though eight images could go together.
+        let core = try core(freeBytes: 1 << 20)
+        #expect(core.plan.visionBytes == 256 << 10)
+        let image = ProcessedImage(pixels: [9], dimensions: [1], tokenCount: 1)
+        let large = ProcessedImage(pixels: [1, 2, 3, 4, 5], dimensions: [5], tokenCount: 5)
+        let generation = GenerationConfig(maxNewTokens: 2)
+        let collector = try run(
+            core,
+            [
+                EngineRequest(tokenIDs: [0, 4, 0, 0], images: [image, image, image], generation: generation),
+                EngineRequest(tokenIDs: [0, 5, 0, 0], images: [image, image, image], generation: generation),
+                EngineRequest(tokenIDs: [0, 0, 0, 0, 0, 6], images: [large], generation: generation),
+            ])
+        #expect(collector.response(0)?.tokenIDs == EchoHash.answer(to: [9, 4, 9, 9], count: 2))
+        #expect(collector.response(1)?.tokenIDs == EchoHash.answer(to: [9, 5, 9, 9], count: 2))
+        #expect((collector.response(2)?.error as? EngineError)?.kind == .outOfMemory)
+        #expect(encoder.passes.allSatisfy { $0 <= 4 })
+    }
+
+    @Test func thePlanCountsTheLargestImages() throws {
+        encoder.bytesPerRow = 1000 * Workspace.alignment
+        for images in [1, 3] {
+            #expect(try core(images: images).plan.visionBytes == images * 8 * encoder.bytesPerRow)
+        }
     }
 
     @Test(arguments: [1, 2, 8]) func aBadImageFailsItsRequestAlone(batch: Int) throws {
