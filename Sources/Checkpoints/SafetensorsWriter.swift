@@ -60,20 +60,53 @@ package struct SafetensorsWriter {
         return file
     }
 
-    /// Writes the file whole or not at all: into a temporary file beside it, which then takes its name.
+    /// Writes the file whole or not at all: into a temporary file beside it, which then takes its name. A link is followed, and a
+    /// device or pipe is written to, since a new file in its place would destroy it.
     ///
     /// - Throws: ``CheckpointError`` of kind `unreadable` when the folder cannot be written.
-    package func write(to path: String) throws {
-        let temporary = "\(path).\(getpid()).partial"
-        do {
-            try serialized().write(to: URL(fileURLWithPath: temporary))
-            guard rename(temporary, path) == 0 else {
-                throw CheckpointError(.unreadable, source: path, detail: String(cString: strerror(errno)))
-            }
+    package func write(to path: String) throws(CheckpointError) {
+        var status = stat()
+        let exists = stat(path, &status) == 0
+        if exists, status.st_mode & S_IFMT == S_IFDIR {
+            throw CheckpointError(.unreadable, source: path, detail: "it is a folder; give the name of a file")
+        }
+        if exists, status.st_mode & S_IFMT != S_IFREG { return try write(opening: path, O_WRONLY, for: path) }
+        let target = exists ? URL(fileURLWithPath: path).resolvingSymlinksInPath().path : path
+        let temporary = "\(target).\(getpid()).partial"
+        do throws(CheckpointError) {
+            try write(opening: temporary, O_WRONLY | O_CREAT | O_EXCL, for: path)
+            guard rename(temporary, target) == 0 else { throw failure(path) }
         } catch {
             unlink(temporary)
-            if let error = error as? CheckpointError { throw error }
-            throw CheckpointError(.unreadable, source: path, detail: "it cannot be written: \(error.localizedDescription)")
+            throw error
         }
+    }
+
+    private func write(opening file: String, _ flags: Int32, for path: String) throws(CheckpointError) {
+        let descriptor = open(file, flags | O_CLOEXEC, 0o666)
+        guard descriptor >= 0 else { throw failure(path) }
+        let bytes = serialized()
+        let complete = bytes.withUnsafeBytes { buffer in
+            guard let start = buffer.baseAddress else { return true }
+            var written = 0
+            while written < buffer.count {
+                let count = Foundation.write(descriptor, start + written, buffer.count - written)
+                if count < 0, errno == EINTR { continue }
+                if count <= 0 { return false }
+                written += count
+            }
+            return true
+        }
+        let error = complete ? nil : failure(path)
+        // Closing may be what reports a full disk.
+        guard close(descriptor) == 0 || error != nil else { throw failure(path) }
+        if let error { throw error }
+    }
+
+    /// What the last system call reported.
+    private func failure(_ path: String) -> CheckpointError {
+        CheckpointError(
+            .unreadable, source: path,
+            detail: "it cannot be written: \(String(cString: strerror(errno))); check the folder and the free space")
     }
 }
