@@ -85,7 +85,7 @@ package final class EngineCore {
             throw EngineError(
                 .contextLengthExceeded,
                 "the prompt has \(prompt.count) tokens, the session holds \(plan.sessionLen); shorten it, use fewer or smaller images, "
-                    + "or raise sessionLen (the model allows \(model.language.maxPositions))")
+                    + "or raise sessionLen (the model allows \(model.language.longestSession))")
         }
         let runs: [ImageRun]
         if let imageTokenID, encoder != nil {

@@ -41,13 +41,13 @@ package struct MemoryPlan: Sendable, Equatable {
         weightBytes = planner.allocated["weights"] ?? 0
         blockSize = config.cacheBlockSeqLen
         maxBatchSize = config.maxBatchSize
-        let longest = model.language.maxPositions
-        if let asked = config.sessionLen, asked > longest {
+        if let asked = config.sessionLen, asked > model.language.longestSession {
             throw EngineError(
                 .invalidConfiguration,
-                "sessionLen \(asked) is more than the \(longest) positions the model was made for; lower it")
+                "sessionLen \(asked) is more than the \(model.language.longestSession) positions the model was made for; lower it"
+            )
         }
-        let wanted = config.sessionLen ?? longest
+        let wanted = config.sessionLen ?? model.language.maxPositions
         // A pass never holds more than every sequence's whole session.
         let chunk = config.maxPrefillTokenNum ?? (planner.device == .cpu ? 2048 : 8192)
         maxPrefillTokens = max(min(chunk, wanted * maxBatchSize), maxBatchSize)

@@ -40,6 +40,10 @@ package final class DecoderModel: LanguageModel {
     package var vocabularySize: Int { config.vocabularySize }
     package var hiddenSize: Int { config.hiddenSize }
     package var maxPositions: Int { config.maxPositions }
+    package var longestSession: Int {
+        guard case .dynamic(let factor) = config.rotary.scaling, factor > 1 else { return maxPositions }
+        return Int(min(Double(maxPositions) * factor, Double(1 << 30)))
+    }
     package var positionAxes: Int { rotary.axisCount }
     package var cacheLayout: KVCacheLayout {
         KVCacheLayout(layers: config.layers, kvHeads: config.kvHeads, headSize: config.headSize)

@@ -10,6 +10,8 @@ package protocol LanguageModel: AnyObject {
     var hiddenSize: Int { get }
     /// The most positions the checkpoint was made for.
     var maxPositions: Int { get }
+    /// The longest session that may be asked for: ``maxPositions``, or more where rotary positions stretch while the sequence grows.
+    var longestSession: Int { get }
     /// What one token costs in the cache.
     var cacheLayout: KVCacheLayout { get }
     /// Axes of ``ForwardBatch/positions``: 1, or 3 for M-RoPE.
@@ -24,4 +26,8 @@ package protocol LanguageModel: AnyObject {
     func forward(_ batch: ForwardBatch, cache: KVCache, context: ForwardContext) throws -> Tensor
     /// The head: `hidden [n, D]` to `[n, V]` float32, in workspace memory.
     func logits(_ hidden: Tensor, context: ForwardContext) throws -> Tensor
+}
+
+extension LanguageModel {
+    package var longestSession: Int { maxPositions }
 }
