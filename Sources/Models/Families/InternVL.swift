@@ -50,7 +50,7 @@ enum InternVL {
         let heads = try vision.size("num_attention_heads", default: 16)
         guard width.isMultiple(of: heads) else { throw vision.invalid("num_attention_heads", "does not divide \(width)") }
         let fileLayers = try vision.size("num_hidden_layers", default: 24, upTo: 4096)
-        let epsilon = try vision.float("layer_norm_eps", default: 1e-6)
+        let epsilon = try vision.epsilon("layer_norm_eps", default: 1e-6)
         let featureLayer = try config.int("vision_feature_layer", default: -1)
         let strategy = try config.string("vision_feature_select_strategy", default: "default")
         guard strategy == "default" else {

@@ -34,7 +34,7 @@ enum InternVLChat {
         let heads = try vision.size("num_attention_heads", default: 25)
         guard width.isMultiple(of: heads) else { throw vision.invalid("num_attention_heads", "does not divide \(width)") }
         let fileLayers = try vision.size("num_hidden_layers", default: 48, upTo: 4096)
-        let epsilon = try vision.float("layer_norm_eps", default: 1e-6)
+        let epsilon = try vision.epsilon("layer_norm_eps", default: 1e-6)
         let tableSize = try vision.square("image_size", default: 224)
         let block = VisionBlockConfig(
             width: width, heads: heads, intermediateSize: try vision.size("intermediate_size", default: 12_800),

@@ -9,6 +9,13 @@ extension ConfigReader {
         return value
     }
 
+    /// What a norm adds to the variance; a negative one would make roots of negative numbers.
+    func epsilon(_ key: String, default fallback: Float) throws -> Float {
+        let value = try float(key, default: fallback)
+        guard value >= 0, value.isFinite else { throw invalid(key, "is \(value), a number of at least 0 is needed") }
+        return value
+    }
+
     /// A token id.
     func token(_ key: String, default fallback: Int32) throws -> Int32 {
         let value = try int(key, default: Int(fallback))

@@ -74,7 +74,7 @@ extension DecoderConfig {
             vocabularySize: try config.size("vocab_size", default: defaults.vocabularySize), hiddenSize: width,
             intermediateSize: try config.size("intermediate_size", default: defaults.intermediateSize),
             layers: try config.size("num_hidden_layers", default: defaults.layers, upTo: 4096), heads: heads, kvHeads: kvHeads,
-            headSize: headSize, normEpsilon: try config.float("rms_norm_eps", default: defaults.epsilon),
+            headSize: headSize, normEpsilon: try config.epsilon("rms_norm_eps", default: defaults.epsilon),
             rotary: try RotaryConfig(
                 config, headSize: headSize, maxPositions: maxPositions, defaultTheta: defaults.theta, multimodal: multimodal),
             maxPositions: maxPositions)
