@@ -19,6 +19,8 @@ package struct JSONError: Error, Sendable, Equatable, CustomStringConvertible {
     }
 
     package var description: String {
-        line == 0 ? "\(source): \(message)" : "\(source):\(line):\(column): \(message) (at \(path))"
+        // A document nested without end has a path without end.
+        let place = path.count > 200 ? path.prefix(100) + "…" + path.suffix(60) : path[...]
+        return line == 0 ? "\(source): \(message)" : "\(source):\(line):\(column): \(message) (at \(place))"
     }
 }

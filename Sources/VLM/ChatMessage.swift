@@ -90,6 +90,7 @@ extension ChatMessage {
             guard let address = value?.stringValue ?? value?["url"]?.stringValue else {
                 throw PromptError("\(path) has no image_url.url")
             }
+            guard !address.isEmpty else { throw PromptError("\(path) has an empty image_url.url; give a path or an address") }
             return .image(source(address, folder))
         case let type?:
             throw PromptError("\(path) has the type \"\(type)\"; text and image_url are known")
