@@ -3,39 +3,40 @@ public import Engine
 
 extension GenerationConfig.OutputScope: ExpressibleByArgument {}
 
-/// Options of how an answer is generated.
+/// Options of how an answer is generated. A value may start with a minus, so that a negative number is refused as such and a stop text
+/// can be a dash.
 struct GenerationOptions: ParsableArguments {
-    @Option(help: "Most tokens to generate.")
+    @Option(parsing: .unconditional, help: "Most tokens to generate.")
     var maxNewTokens = 512
 
-    @Option(help: "Fewest tokens to generate.")
+    @Option(parsing: .unconditional, help: "Fewest tokens to generate.")
     var minNewTokens = 0
 
-    @Option(help: "Softmax temperature; 0 takes the likeliest token.")
+    @Option(parsing: .unconditional, help: "Softmax temperature; 0 takes the likeliest token.")
     var temperature: Float = 0
 
-    @Option(help: "Keep the likeliest tokens up to this probability together.")
+    @Option(parsing: .unconditional, help: "Keep the likeliest tokens up to this probability together.")
     var topP: Float = 1
 
-    @Option(help: "Keep this many likeliest tokens; 0 keeps all.")
+    @Option(parsing: .unconditional, help: "Keep this many likeliest tokens; 0 keeps all.")
     var topK = 50
 
-    @Option(help: "Drop tokens less likely than this share of the likeliest.")
+    @Option(parsing: .unconditional, help: "Drop tokens less likely than this share of the likeliest.")
     var minP: Float = 0
 
-    @Option(help: "Above 1 makes tokens that were seen less likely.")
+    @Option(parsing: .unconditional, help: "Above 1 makes tokens that were seen less likely.")
     var repetitionPenalty: Float = 1
 
-    @Option(help: "Seed of sampling.")
+    @Option(parsing: .unconditional, help: "Seed of sampling.")
     var seed: UInt64?
 
-    @Option(help: "A text that ends the answer. May be given several times.")
+    @Option(parsing: .unconditionalSingleValue, help: "A text that ends the answer. May be given several times.")
     var stop: [String] = []
 
     @Flag(help: "Go on past end-of-sequence tokens.")
     var ignoreEos = false
 
-    @Option(help: "Log-probabilities of this many likeliest tokens at each step.")
+    @Option(parsing: .unconditional, help: "Log-probabilities of this many likeliest tokens at each step.")
     var logprobs: Int?
 
     var config: GenerationConfig {

@@ -111,13 +111,26 @@ struct ModelOptions: ParsableArguments {
     }
 }
 
-/// The text of a file.
+/// Reads a messages file; `parse` gets its text and the folder that relative image paths are meant from.
 ///
-/// - Throws: `ValidationError` when it is missing or not UTF-8.
-func readText(_ path: String) throws -> String {
-    guard let data = FileManager.default.contents(atPath: path) else {
-        throw ValidationError("\(path) cannot be read; check the path")
+/// - Throws: `ValidationError` naming the file and what is wrong in it.
+func readMessages<Parsed>(_ path: String, _ parse: (String, String) throws -> Parsed) throws -> Parsed {
+    let text = try readText(path)
+    do {
+        return try parse(text, URL(fileURLWithPath: path).deletingLastPathComponent().path)
+    } catch let error as PromptError {
+        throw ValidationError("\(path): \(error)")
     }
+}
+
+/// The text of a file or of a pipe, such as `/dev/stdin`.
+///
+/// - Throws: `ValidationError` when it is missing, a folder or a device, or not UTF-8.
+func readText(_ path: String) throws -> String {
+    var status = stat()
+    guard stat(path, &status) == 0, [S_IFREG, S_IFIFO].contains(status.st_mode & S_IFMT),
+        let data = try? FileHandle(forReadingAtPath: path)?.readToEnd() ?? Data()
+    else { throw ValidationError("\(path) cannot be read; check the path") }
     guard let text = String(validating: data, as: UTF8.self) else { throw ValidationError("\(path) is not UTF-8 text") }
     return text
 }

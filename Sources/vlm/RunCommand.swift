@@ -53,8 +53,7 @@ struct RunCommand: AsyncParsableCommand {
 
     private func readPrompts() throws -> [Prompt] {
         if let messages {
-            let folder = URL(fileURLWithPath: messages).deletingLastPathComponent().path
-            return try Prompt.conversations(openAI: try readText(messages), relativeTo: folder)
+            return try readMessages(messages) { try Prompt.conversations(openAI: $0, relativeTo: $1) }
         }
         if let prompt { return [Prompt(prompt, images: image.map { ImageSource($0) })] }
         guard !Terminal.inputIsTerminal else {
@@ -95,7 +94,8 @@ struct RunCommand: AsyncParsableCommand {
             if let error = response.error { Terminal.error("conversation \(response.index): \(error)") }
             print(output == .json ? response.json.serialized() : response.text)
         }
-        if responses.contains(where: { $0.error != nil }) { throw ExitCode(1) }
+        let errors = responses.compactMap(\.error)
+        if !errors.isEmpty { throw ExitCode(errors.allSatisfy(VLMCommand.isBadInput) ? 2 : 1) }
     }
 
     private func writeLogits(_ responses: [Response]) throws {

@@ -16,8 +16,8 @@ struct TraceCommand: AsyncParsableCommand {
     var out: String
 
     func run() async throws {
-        let folder = URL(fileURLWithPath: messages).deletingLastPathComponent().path
-        let prompt = Prompt.messages(try ChatMessage.parse(openAI: try readText(messages), relativeTo: folder))
+        let conversation = try readMessages(messages) { try ChatMessage.parse(openAI: $0, relativeTo: $1) }
+        let prompt = Prompt.messages(conversation)
         let pipeline = try await model.load()
         let trace = try await pipeline.trace(prompt)
         try trace.write(to: out)

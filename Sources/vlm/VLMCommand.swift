@@ -28,14 +28,28 @@ struct VLMCommand: AsyncParsableCommand {
     /// Parses and runs; every error is one line on standard error, with exit code 2 when the input is at fault and 1 otherwise.
     static func main() async {
         do {
+            try checkArguments()
             var command = try parseAsRoot()
             if var asyncCommand = command as? any AsyncParsableCommand {
                 try await asyncCommand.run()
             } else {
                 try command.run()
             }
+            // `print` tells nobody that the disk is full or the reader gone.
+            guard fflush(nil) == 0 else {
+                Terminal.error("standard output cannot be written: \(String(cString: strerror(errno)))")
+                Foundation.exit(1)
+            }
         } catch {
             fail(error)
+        }
+    }
+
+    /// `CommandLine.arguments` replaces what is not UTF-8; a prompt would be altered without a word.
+    private static func checkArguments() throws {
+        for index in 0..<Int(CommandLine.argc) {
+            guard let argument = CommandLine.unsafeArgv[index], String(validatingCString: argument) == nil else { continue }
+            throw ValidationError("argument \(index) is not UTF-8 text; write it in UTF-8")
         }
     }
 
@@ -52,7 +66,7 @@ struct VLMCommand: AsyncParsableCommand {
     }
 
     /// Whether the user can mend the error by giving something else.
-    private static func isBadInput(_ error: any Error) -> Bool {
+    static func isBadInput(_ error: any Error) -> Bool {
         switch error {
         case let error as EngineError: error.isBadInput
         case let error as TensorError: error.kind == .unsupported

@@ -20,9 +20,11 @@ struct CommandTests {
         return bundle.appendingPathComponent("vlm")
     }()
 
-    private func vlm(_ arguments: String...) throws -> Outcome {
+    private func vlm(_ arguments: String...) throws -> Outcome { try launch(Self.executable.path, arguments) }
+
+    private func launch(_ executable: String, _ arguments: [String]) throws -> Outcome {
         let process = Process()
-        process.executableURL = Self.executable
+        process.executableURL = URL(fileURLWithPath: executable)
         process.arguments = arguments
         let (output, error) = (Pipe(), Pipe())
         process.standardOutput = output
@@ -36,6 +38,8 @@ struct CommandTests {
             code: process.terminationStatus, output: String(decoding: outputData, as: UTF8.self),
             error: String(decoding: errorData, as: UTF8.self))
     }
+
+    private func shell(_ script: String) throws -> Outcome { try launch("/bin/sh", ["-c", script]) }
 
     private var qwen: String { Fixtures.path("models/qwen2_5_vl/checkpoint") }
 
@@ -166,12 +170,59 @@ struct CommandTests {
         #expect(sign.output == "FRESH COFFEE\n")
     }
 
+    /// A pipe in the place of a file, and a device or link in the place of an output file, stay what they are.
+    @Test func pipesDevicesAndLinks() throws {
+        try withFolder { folder in
+            let messages = #"[{"role": "user", "content": "hello"}]"#
+            try messages.write(toFile: folder + "/messages.json", atomically: true, encoding: .utf8)
+            let piped = try shell(
+                "cat \(folder)/messages.json | \(Self.executable.path) run \(qwen) --messages /dev/stdin --max-new-tokens 1")
+            #expect(piped.code == 0, "\(piped.error)")
+
+            #expect(mkfifo(folder + "/fifo", 0o600) == 0)
+            let trace = try shell(
+                "cat \(folder)/fifo > \(folder)/copy & \(Self.executable.path) trace \(qwen) --messages \(folder)/messages.json"
+                    + " --out \(folder)/fifo; code=$?; wait; exit $code")
+            #expect(trace.code == 0, "\(trace.error)")
+            #expect(try dimensions(folder + "/copy")["logits"] != nil)
+            let kind = try FileManager.default.attributesOfItem(atPath: folder + "/fifo")[.type] as? FileAttributeType
+            #expect(kind != .typeRegular)
+
+            try Data().write(to: URL(fileURLWithPath: folder + "/real"))
+            try FileManager.default.createSymbolicLink(atPath: folder + "/link", withDestinationPath: folder + "/real")
+            let linked = try vlm("trace", qwen, "--messages", folder + "/messages.json", "--out", folder + "/link")
+            #expect(linked.code == 0, "\(linked.error)")
+            #expect(try dimensions(folder + "/real")["logits"] != nil)
+            #expect(try FileManager.default.destinationOfSymbolicLink(atPath: folder + "/link") == folder + "/real")
+            expectRefusal(try vlm("trace", qwen, "--messages", folder + "/messages.json", "--out", folder), "folder")
+        }
+    }
+
+    #if os(Linux)
+    @Test func outputThatCannotBeWrittenIsAFailure() throws {
+        let outcome = try shell("\(Self.executable.path) families > /dev/full")
+        #expect(outcome.code == 1)
+        #expect(outcome.error.contains("standard output"))
+    }
+    #endif
+
+    /// Dynamic NTK scaling is for sessions longer than `max_position_embeddings`.
+    @Test func dynamicScalingReachesPastTheTrainedLength() throws {
+        let model = Fixtures.path("models/internvl/checkpoint")  // 2048 positions, factor 2
+        let outcome = try vlm("inspect", model, "--output", "json", "--session-len", "4096")
+        #expect(outcome.code == 0, "\(outcome.error)")
+        expectRefusal(try vlm("inspect", model, "--session-len", "4097"), "4096")
+    }
+
     // MARK: What is refused
 
     @Test func unusableArguments() throws {
         expectRefusal(try vlm("run"), "MODEL".lowercased())
         expectRefusal(try vlm("run", qwen), "prompt")
-        expectRefusal(try vlm("run", qwen, "hello", "--temperature", "-1"), "temperature")
+        expectRefusal(try vlm("run", qwen, "hello", "--temperature", "-1"), "temperature must be 0 or a positive number, not -1")
+        expectRefusal(try vlm("run", qwen, "hello", "--seed", "-1"), "'-1' is invalid")
+        #expect(try vlm("run", qwen, "hello", "--stop", "-", "--max-new-tokens", "1").code == 0)
+        expectRefusal(try shell("\(Self.executable.path) run \(qwen) \"$(printf 'a\\377')\""), "UTF-8")
         expectRefusal(try vlm("run", qwen, "hello", "--dtype", "int3"), "int3")
         expectRefusal(try vlm("run", qwen, "hello", "--device", "abacus"), "abacus")
         expectRefusal(try vlm("run", qwen, "hello", "--output-logits", "all"), "--logits-file")
@@ -189,6 +240,12 @@ struct CommandTests {
             "config.json", { Data(String(decoding: $0, as: UTF8.self).replacing("Qwen2_5_VLFor", with: "Qwen9For").utf8) }
         ) {
             expectRefusal(try vlm("run", $0, "hello"), "Qwen9ForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration")
+        }
+        try withChanged(
+            "config.json",
+            { Data(String(decoding: $0, as: UTF8.self).replacing("\"rms_norm_eps\": ", with: "\"rms_norm_eps\": -").utf8) }
+        ) {
+            expectRefusal(try vlm("run", $0, "hello"), "rms_norm_eps")
         }
         try withChanged("tokenizer.json", { $0.prefix($0.count / 2) }) {
             expectRefusal(try vlm("run", $0, "hello"), "tokenizer.json")
@@ -220,9 +277,15 @@ struct CommandTests {
             (#"[{"role": "user", "content": []}]"#, "content"),
             (#"[{"role": "user", "content": [{"type": "smell", "text": "x"}]}]"#, "smell"),
             (#"[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "missing.png"}}]}]"#, "missing.png"),
+            (#"[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": ""}}]}]"#, "empty"),
+            ("{}", "messages.json"),
         ]
         try withFolder { folder in
             let path = folder + "/messages.json"
+            try String(repeating: "[", count: 100_000).write(toFile: path, atomically: true, encoding: .utf8)
+            let nested = try vlm("run", qwen, "--messages", path)
+            expectRefusal(nested, "nested")
+            #expect(nested.error.count < 600)
             for (json, word) in cases {
                 try json.write(toFile: path, atomically: true, encoding: .utf8)
                 expectRefusal(try vlm("run", qwen, "--messages", path), word)
@@ -248,6 +311,24 @@ struct CommandTests {
             try vlm(
                 "run", Fixtures.path("models/qwen2/checkpoint"), "look", "--image", Fixtures.path("models/images/square.png")),
             "text model")
+    }
+
+    /// The bad conversation fails alone; the exit code still says that input was at fault.
+    @Test func badConversationsInABatch() throws {
+        try withFolder { folder in
+            let path = folder + "/messages.json"
+            let part = #"{"type": "image_url", "image_url": {"url": "missing.png"}}"#
+            try #"[[{"role": "user", "content": "hello"}], [{"role": "user", "content": [\#(part)]}]]"#.write(
+                toFile: path, atomically: true, encoding: .utf8)
+            let outcome = try vlm("run", qwen, "--messages", path, "--max-new-tokens", "2", "--ignore-eos", "--output", "json")
+            #expect(outcome.code == 2)
+            #expect(outcome.error.contains("conversation 1") && outcome.error.contains("missing.png"))
+            let answers = try outcome.output.split(separator: "\n").map {
+                try JSONValue(parsing: Array($0.utf8), source: "output")
+            }
+            #expect(answers.map { $0["finish_reason"]?.stringValue } == ["length", "error"])
+            #expect(answers.first?["token_ids"]?.arrayValue?.count == 2)
+        }
     }
 
     @Test func promptsThatAreTooLong() throws {
