@@ -129,8 +129,9 @@ func readMessages<Parsed>(_ path: String, _ parse: (String, String) throws -> Pa
 func readText(_ path: String) throws -> String {
     var status = stat()
     guard stat(path, &status) == 0, [S_IFREG, S_IFIFO].contains(status.st_mode & S_IFMT),
-        let data = try? FileHandle(forReadingAtPath: path)?.readToEnd() ?? Data()
-    else { throw ValidationError("\(path) cannot be read; check the path") }
+        let file = FileHandle(forReadingAtPath: path)
+    else { throw ValidationError("\(path) cannot be read; check the path and its permissions") }
+    let data = try file.readToEnd() ?? Data()
     guard let text = String(validating: data, as: UTF8.self) else { throw ValidationError("\(path) is not UTF-8 text") }
     return text
 }

@@ -291,6 +291,14 @@ struct CommandTests {
                 expectRefusal(try vlm("run", qwen, "--messages", path), word)
                 expectRefusal(try vlm("trace", qwen, "--messages", path, "--out", folder + "/out.safetensors"), word)
             }
+            try FileManager.default.removeItem(atPath: path)
+            try "[]".write(toFile: path, atomically: true, encoding: .utf8)
+            // Root may read everything.
+            if geteuid() != 0 {
+                try FileManager.default.setAttributes([.posixPermissions: 0], ofItemAtPath: path)
+                expectRefusal(try vlm("run", qwen, "--messages", path), "permissions")
+                try FileManager.default.removeItem(atPath: path)
+            }
             try Data([0x5B, 0xFF, 0x5D]).write(to: URL(fileURLWithPath: path))
             expectRefusal(try vlm("run", qwen, "--messages", path), "UTF-8")
             #expect(!FileManager.default.fileExists(atPath: folder + "/out.safetensors"))
