@@ -52,18 +52,24 @@ public struct EngineConfig: Sendable, Equatable {
         self.threads = threads
     }
 
+    private static let mostRequests = 1 << 14
+
     /// - Throws: ``EngineError`` of kind `invalidConfiguration` naming the option.
     package func validate() throws(EngineError) {
         func require(_ condition: Bool, _ detail: String) throws(EngineError) {
             if !condition { throw EngineError(.invalidConfiguration, detail) }
         }
         try require(sessionLen.map { $0 > 0 } ?? true, "sessionLen must be positive")
-        try require(maxBatchSize > 0, "maxBatchSize must be positive")
+        // The upper bounds are far above any use and keep the memory plan's products from overflowing.
+        try require((1...Self.mostRequests).contains(maxBatchSize), "maxBatchSize must be between 1 and \(Self.mostRequests)")
         try require(
-            cacheMaxEntryCount > 0, "cacheMaxEntryCount must be a share of free memory up to 1, or a count of blocks above 1")
+            cacheMaxEntryCount > 0 && cacheMaxEntryCount <= Double(Int32.max),
+            "cacheMaxEntryCount must be a share of free memory up to 1, or a count of blocks above 1, at most \(Int32.max)")
         try require(
-            cacheBlockSeqLen > 0 && cacheBlockSeqLen & (cacheBlockSeqLen - 1) == 0, "cacheBlockSeqLen must be a power of two")
-        try require(maxPrefillTokenNum.map { $0 > 0 } ?? true, "maxPrefillTokenNum must be positive")
+            (1...1 << 16).contains(cacheBlockSeqLen) && cacheBlockSeqLen & (cacheBlockSeqLen - 1) == 0,
+            "cacheBlockSeqLen must be a power of two up to \(1 << 16)")
+        try require(
+            maxPrefillTokenNum.map { (1...1 << 20).contains($0) } ?? true, "maxPrefillTokenNum must be between 1 and \(1 << 20)")
         try require(threads.map { (1...1024).contains($0) } ?? true, "threads must be between 1 and 1024")
     }
 }
@@ -95,6 +101,9 @@ public struct VisionConfig: Sendable, Equatable {
             if let value, value <= 0 {
                 throw EngineError(.invalidConfiguration, "VisionConfig.\(name) must be positive, not \(value)")
             }
+        }
+        guard maxBatchSize <= 1 << 14 else {
+            throw EngineError(.invalidConfiguration, "VisionConfig.maxBatchSize \(maxBatchSize) is more than \(1 << 14)")
         }
         if let minPixels, let maxPixels, minPixels > maxPixels {
             throw EngineError(.invalidConfiguration, "VisionConfig.minPixels \(minPixels) exceeds maxPixels \(maxPixels)")

@@ -71,10 +71,10 @@ package struct MemoryPlan: Sendable, Equatable {
         let perSession = (wanted + blockSize - 1) / blockSize
         if config.cacheMaxEntryCount > 1 {
             blockCount = Int(config.cacheMaxEntryCount)
-            guard blockCount * bytesPerBlock <= room else {
+            guard blockCount <= room / bytesPerBlock else {
                 throw EngineError(
                     .outOfMemory,
-                    "\(blockCount) cache blocks need \(MemoryPlan.format(blockCount * bytesPerBlock)), \(MemoryPlan.format(room)) are left; "
+                    "\(blockCount) cache blocks need \(MemoryPlan.format(bytesPerBlock)) each, \(MemoryPlan.format(room)) are left; "
                         + "at most \(room / bytesPerBlock) fit (cacheMaxEntryCount)")
             }
         } else {

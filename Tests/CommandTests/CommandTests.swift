@@ -231,6 +231,21 @@ struct CommandTests {
         expectRefusal(try vlm("run", qwen, "hello", "--frobnicate"), "frobnicate")
     }
 
+    /// Sizes of any magnitude are answered, never trapped on.
+    @Test(arguments: [
+        "--max-batch-size", "--vision-max-batch-size", "--cache-block-seq-len", "--max-prefill-token-num",
+        "--cache-max-entry-count",
+        "--session-len", "--threads",
+    ]) func enormousSizes(option: String) throws {
+        for value in ["4611686018427387904", "9223372036854775807"] {
+            expectRefusal(try vlm("inspect", qwen, option, value))
+        }
+        if option == "--cache-max-entry-count" {
+            for value in ["inf", "1e300", "nan"] { expectRefusal(try vlm("inspect", qwen, option, value), "cacheMaxEntryCount") }
+            #expect(try vlm("inspect", qwen, option, "2147483647").code == 1)
+        }
+    }
+
     @Test func modelsThatAreNot() throws {
         expectRefusal(try vlm("run", "/no/such/folder", "hello"), "/no/such/folder")
         expectRefusal(try vlm("run", "nobody/nothing", "hello"), "nobody/nothing")
