@@ -91,7 +91,7 @@ struct RunCommand: AsyncParsableCommand {
         bar.clear()
         try writeLogits(responses)
         for response in responses {
-            if let error = response.error { Terminal.error("conversation \(response.index): \(error)") }
+            if let error = response.error { Terminal.error("conversation \(response.index): \(OptionNames.translate(error))") }
             print(output == .json ? response.json.serialized() : response.text)
         }
         let errors = responses.compactMap(\.error)

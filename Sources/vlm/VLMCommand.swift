@@ -61,7 +61,7 @@ struct VLMCommand: AsyncParsableCommand {
             Foundation.exit(2)
         }
         if let code = error as? ExitCode { Foundation.exit(code.rawValue) }
-        Terminal.error("\(error)")
+        Terminal.error(OptionNames.translate(error))
         Foundation.exit(isBadInput(error) ? 2 : 1)
     }
 

@@ -227,7 +227,7 @@ struct CommandTests {
         expectRefusal(try vlm("run", qwen, "hello", "--device", "abacus"), "abacus")
         expectRefusal(try vlm("run", qwen, "hello", "--output-logits", "all"), "--logits-file")
         expectRefusal(try vlm("run", qwen, "hello", "--weights", "random"), "dummy:SEED")
-        expectRefusal(try vlm("run", qwen, "hello", "--session-len", "100000000"), "sessionLen")
+        expectRefusal(try vlm("run", qwen, "hello", "--session-len", "100000000"), "--session-len")
         expectRefusal(try vlm("run", qwen, "hello", "--frobnicate"), "frobnicate")
     }
 
@@ -241,7 +241,9 @@ struct CommandTests {
             expectRefusal(try vlm("inspect", qwen, option, value))
         }
         if option == "--cache-max-entry-count" {
-            for value in ["inf", "1e300", "nan"] { expectRefusal(try vlm("inspect", qwen, option, value), "cacheMaxEntryCount") }
+            for value in ["inf", "1e300", "nan"] {
+                expectRefusal(try vlm("inspect", qwen, option, value), "--cache-max-entry-count")
+            }
             #expect(try vlm("inspect", qwen, option, "2147483647").code == 1)
         }
     }
@@ -356,6 +358,6 @@ struct CommandTests {
 
     @Test func promptsThatAreTooLong() throws {
         let words = String(repeating: "word ", count: 400)
-        expectRefusal(try vlm("run", qwen, words, "--session-len", "64"), "64", "sessionLen")
+        expectRefusal(try vlm("run", qwen, words, "--session-len", "64"), "64", "--session-len")
     }
 }
