@@ -15,6 +15,15 @@ struct BenchCommand: AsyncParsableCommand {
     @OptionGroup var model: ModelOptions
     @Option(help: "Size of the picture, as WIDTHxHEIGHT.")
     var imageSize = "448x448"
+    @Option(help: "A picture file; times reading, decoding and preprocessing it.")
+    var image: String?
+    @Option(help: "A text file; times encoding it.")
+    var textFile: String?
+    @Option(
+        help: ArgumentHelp(
+            "Stages to measure: \(Benchmark.Stage.allCases.map(\.rawValue).joined(separator: ", ")).",
+            discussion: "All if left out. With none but file and tokenize no weights are loaded.", valueName: "stage"))
+    var stages: [Benchmark.Stage] = []
     @Option(help: "Tokens of the prefill.")
     var promptTokens = 512
     @Option(help: "Tokens of the decode.")
@@ -31,20 +40,27 @@ struct BenchCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let image = try picture()
-        let started = ContinuousClock().now
-        let pipeline = try await model.load()
-        let loading = (ContinuousClock().now - started) / .seconds(1)
-        let benchmark = try Benchmark(
-            pipeline: pipeline, runs: runs, image: image, promptTokens: promptTokens, newTokens: newTokens)
-        let rows = try await benchmark.run { Terminal.status("\r\u{1B}[2KMeasuring \($0)") }
+        let stages = Set(self.stages.isEmpty ? Benchmark.Stage.allCases : self.stages)
+        let host = try HostBenchmark(setup: model.setup(), runs: runs)
+        var rows: [Benchmark.Row] = []
+        if let image, stages.contains(.file) { rows.append(try host.file(image)) }
+        if let textFile, stages.contains(.tokenize) { rows.append(try host.tokenize(readText(textFile))) }
+        var loading = 0.0
+        if !stages.isSubset(of: [.file, .tokenize]) {
+            let started = ContinuousClock().now
+            let pipeline = try await model.load()
+            loading = (ContinuousClock().now - started) / .seconds(1)
+            let benchmark = try Benchmark(
+                pipeline: pipeline, runs: runs, image: try picture(), promptTokens: promptTokens, newTokens: newTokens)
+            rows += try await benchmark.run(stages) { Terminal.status("\r\u{1B}[2KMeasuring \($0)") }
+            try await pipeline.close()
+        }
+        let memory = HostMemory.residentBytes.peak
         Terminal.status("\r\u{1B}[2KMeasuring ceilings")
-        let mode = try pipeline.setup.mode()
-        let ceilings = try CPUBackend(threads: pipeline.setup.engineConfig.threads, mode: mode).ceilings()
+        let mode = try host.setup.mode()
+        let ceilings = try CPUBackend(threads: host.setup.engineConfig.threads, mode: mode).ceilings()
         Terminal.status("\r\u{1B}[2K")
         let peak = mode == .exact ? ceilings.float32 : ceilings.bfloat16
-        let memory = HostMemory.residentBytes.peak
-        try await pipeline.close()
         switch output {
         case .json: printJSON(rows, loading, memory, ceilings, peak)
         case .text: printText(rows, loading, memory, ceilings, peak)

@@ -1,3 +1,4 @@
+import ArgumentParser
 import CPUBackend
 import Engine
 import Imaging
@@ -26,6 +27,11 @@ struct Benchmark {
         var median: Double { seconds[seconds.count / 2] }
     }
 
+    /// What can be asked for with `--stages`; `file` and `tokenize` are ``HostBenchmark``'s.
+    enum Stage: String, CaseIterable, ExpressibleByArgument {
+        case file, tokenize, preprocess, vision, prefill, decode, firstToken = "first-token", batch
+    }
+
     let pipeline: Pipeline
     let runs: Int
     let image: RGBImage?
@@ -49,24 +55,33 @@ struct Benchmark {
 
     // MARK: Stages
 
-    func run(progress: (String) -> Void) async throws -> [Row] {
+    func run(_ stages: Set<Stage>, progress: (String) -> Void) async throws -> [Row] {
         var rows: [Row] = []
-        if let image, model.vision != nil {
+        let image = model.vision == nil ? nil : image
+        if let image, stages.contains(.preprocess) {
             progress("preprocessing")
             rows.append(try await preprocess(image))
+        }
+        if let image, stages.contains(.vision) {
             progress("vision encoder")
             rows.append(try await vision(image))
         }
-        progress("prefill")
-        rows.append(try await prefill())
-        progress("decode")
-        rows.append(try await decode())
-        if let image, model.vision != nil {
+        if stages.contains(.prefill) {
+            progress("prefill")
+            rows.append(try await prefill())
+        }
+        if stages.contains(.decode) {
+            progress("decode")
+            rows.append(try await decode())
+        }
+        if let image, stages.contains(.firstToken) {
             progress("first token")
             rows.append(try await firstToken(image))
         }
-        progress("batch")
-        rows.append(try await batch())
+        if stages.contains(.batch) {
+            progress("batch")
+            rows.append(try await batch())
+        }
         return rows
     }
 
