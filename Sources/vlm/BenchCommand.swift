@@ -20,6 +20,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "A text file; times encoding it.")
     var textFile: String?
     @Option(
+        parsing: .upToNextOption,
         help: ArgumentHelp(
             "Stages to measure: \(Benchmark.Stage.allCases.map(\.rawValue).joined(separator: ", ")).",
             discussion: "All if left out. With none but file and tokenize no weights are loaded.", valueName: "stage"))
