@@ -68,6 +68,8 @@ def run(arguments: list[str], options) -> dict | None:
     busy, _ = cpu_seconds()
     own, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
+    if options.realtime:
+        arguments = ["chrt", "-r", "1", *arguments]
     done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     wall = time.monotonic() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -138,6 +140,7 @@ def main() -> None:
     parser.add_argument("--programs", nargs="+", default=["vlm", "llama.cpp", "openvino", "transformers"])
     parser.add_argument("--idle", type=float, default=0.1, help="share of the cores that others may use before a start")
     parser.add_argument("--patience", type=float, default=60, help="seconds to wait for that")
+    parser.add_argument("--realtime", action="store_true", help="run everything ahead of other processes (chrt -r 1); needs root")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.names or SHAPES:
