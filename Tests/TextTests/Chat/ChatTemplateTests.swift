@@ -8,42 +8,9 @@ import Text
 struct ChatTemplateTests {
     /// `chats.json`: templates with the features of the published ones, each with every conversation.
     @Test func conversationsRenderAsInTransformers() throws {
-        let file = try Fixtures.json("templates/chats.json")
-        let tokens = (file["special_tokens"]?.objectValue ?? [:]).reduce(into: [String: String]()) {
-            $0[$1.key] = $1.value.stringValue
-        }
-        var templates: [String: ChatTemplate] = [:]
-        for (name, source) in file["templates"]?.objectValue ?? [:] {
-            templates[name] = try ChatTemplate(source: source.stringValue ?? "", name: name)
-        }
-        let cases = file["cases"]?.arrayValue ?? []
-        #expect(cases.count >= 250)
-        for item in cases {
-            let name = item["template"]?.stringValue ?? ""
-            let conversation = item["conversation"]?.stringValue ?? ""
-            let template = try #require(templates[name])
-            let arguments = try #require(file["conversations"]?[conversation]?.objectValue)
-            var extra: [String: JSONValue] = [:]
-            for (key, value) in arguments where !["messages", "tools", "add_generation_prompt"].contains(key) {
-                extra[key] = value
-            }
-            do throws(JinjaError) {
-                let text = try template.render(
-                    messages: arguments["messages"]?.arrayValue ?? [],
-                    addGenerationPrompt: arguments["add_generation_prompt"]?.boolValue ?? false,
-                    tools: arguments["tools"] ?? .null, specialTokens: tokens, extra: extra)
-                guard let output = item["output"]?.stringValue else {
-                    Issue.record("\(name), \(conversation): want the error \(item["message"]?.stringValue ?? "")")
-                    continue
-                }
-                #expect(text.hasSameBytes(as: output), "\(name), \(conversation)\n got \(text)\nwant \(output)")
-            } catch {
-                let wanted = item["error"]?.stringValue
-                #expect(wanted != nil, "\(name), \(conversation): \(error)")
-                #expect((error.kind == .raised) == (wanted == "raised"), "\(name), \(conversation): \(error)")
-                if wanted == "raised" { #expect(error.message == item["message"]?.stringValue) }
-            }
-        }
+        let golden = ChatGolden(try Fixtures.json("templates/chats.json"))
+        #expect(golden.cases.count >= 250)
+        try golden.check()
     }
 
     @Test func readsOpenAIImagePartsAsImages() throws {
@@ -60,11 +27,9 @@ struct ChatTemplateTests {
     }
 
     @Test func knowsWhichTemplatesDropPlainText() throws {
-        let file = try Fixtures.json("templates/chats.json")
-        let partsOnly = try (file["templates"]?.objectValue ?? [:]).filter { name, source in
-            try !ChatTemplate(source: source.stringValue ?? "", name: name).acceptsText
-        }
-        #expect(partsOnly.map(\.key) == ["capitalised_parts", "generation_blocks"])
+        let templates = try ChatGolden(try Fixtures.json("templates/chats.json")).compiled()
+        let partsOnly = templates.filter { !$0.value.acceptsText }
+        #expect(partsOnly.keys.sorted() == ["capitalised_parts", "generation_blocks"])
     }
 
     /// Both templates below see the same variables as transformers passes: absent tools are `none`, not undefined.

@@ -51,13 +51,7 @@ struct TemplateGoldenTests {
 
     /// Python's classes of exception map to kinds; what differs on purpose is listed here.
     private static func check(_ error: JinjaError, against item: Case) {
-        let expected: JinjaError.Kind
-        switch item.error {
-        case "syntax": expected = .syntax
-        case "undefined": expected = .undefined
-        case "raised": expected = .raised
-        default: expected = .runtime
-        }
+        let expected = JinjaError.Kind(reference: item.error ?? "")
         let isLimit = error.kind == .limit && expected == .runtime
         let isInclude = error.kind == .unsupported && item.template.contains("'x'")
         #expect(
