@@ -1,3 +1,5 @@
+package import Models
+
 /// How the engine uses its device. Names and defaults follow LMDeploy's engine configurations in Swift spelling.
 public struct EngineConfig: Sendable, Equatable {
     /// Where the model runs.
@@ -92,6 +94,9 @@ public struct VisionConfig: Sendable, Equatable {
         self.minPixels = minPixels
         self.maxPixels = maxPixels
     }
+
+    /// What of this an image processor looks at.
+    package var imageOptions: ImageOptions { ImageOptions(maxTiles: maxTiles, minPixels: minPixels, maxPixels: maxPixels) }
 
     /// - Throws: ``EngineError`` of kind `invalidConfiguration` naming the option.
     package func validate() throws(EngineError) {

@@ -35,8 +35,6 @@ package final class EngineCore {
         let sequence: SequenceState
         /// Its rows among the batch's output rows.
         let outputs: Range<Int>
-        /// Whether its last row predicts the next token.
-        let predicts: Bool
     }
 
     package init(
@@ -179,7 +177,7 @@ package final class EngineCore {
         var budget = plan.maxPrefillTokens
         // Decoding sequences first: a long prompt may wait a step, a running answer may not.
         for sequence in running where sequence.isPrefilled && budget > 0 {
-            add(sequence, count: sequence.promptCount + sequence.generatedCount - sequence.computed)
+            add(sequence, count: sequence.tokens.count - sequence.computed)
             budget -= 1
         }
         for sequence in running where !sequence.isPrefilled && budget > 0 {
@@ -213,14 +211,13 @@ package final class EngineCore {
         batch.queryStarts.append(Int32(batch.tokenCount))
         batch.contextLengths.append(Int32(end))
 
-        let predicts = end == sequence.promptCount + sequence.generatedCount
         let firstOutput = batch.outputRows.count
         if sequence.wantsAllPositions {
             batch.outputRows.append(contentsOf: Int32(firstRow)..<Int32(batch.tokenCount))
-        } else if predicts {
+        } else if end == sequence.tokens.count {
             batch.outputRows.append(Int32(batch.tokenCount - 1))
         }
-        entries.append(Entry(sequence: sequence, outputs: firstOutput..<batch.outputRows.count, predicts: predicts))
+        entries.append(Entry(sequence: sequence, outputs: firstOutput..<batch.outputRows.count))
     }
 
     private func padBlockTables() {
@@ -249,9 +246,6 @@ package final class EngineCore {
             }
             first = slice.upperBound
         }
-        for entry in entries where entry.predicts && entry.outputs.isEmpty {
-            assertionFailure("a predicting sequence has no output row")
-        }
     }
 
     /// Brings the rows `slice` of the pass's outputs to the host, records what is wanted and samples where a sequence's last row is.
@@ -268,7 +262,7 @@ package final class EngineCore {
         try download(logits)
         eachRow(slice, width: logits.width, from: entry) { sequence, row, isLast in
             sequence.record(logits: row, isLastOfPass: isLast)
-            guard isLast, sequence.computed == sequence.promptCount + sequence.generatedCount else { return }
+            guard isLast, sequence.computed == sequence.tokens.count else { return }
             do {
                 if sequence.maxNewTokens == 0 {
                     sequence.finish(.length)

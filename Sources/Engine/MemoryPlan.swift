@@ -128,16 +128,15 @@ package struct MemoryPlan: Sendable, Equatable {
     /// What a pass needs grows by the same amount with every row (patch or tile), so passes over one and two small images tell.
     private static func visionBytes(_ model: LoadedModel, _ vision: VisionConfig, like planner: PlanningBackend) throws -> Int {
         guard let encoder = model.vision, let processor = model.imageProcessor else { return 0 }
-        let options = ImageOptions(maxTiles: vision.maxTiles, minPixels: vision.minPixels, maxPixels: vision.maxPixels)
         let side = 32
         let blank = try RGBImage(width: side, height: side, pixels: [UInt8](repeating: 0, count: side * side * 3))
-        let image = try processor.process(blank, options: options)
+        let image = try processor.process(blank, options: vision.imageOptions)
         let features = try Workspace(backend: planner, byteCount: .max / 4)
             .allocate(Shape(image.tokenCount, encoder.featureSize), dtype: planner.activationType)
         let one = try visionBytes(encoder, images: [image], features: [features], like: planner)
         let two = try visionBytes(encoder, images: [image, image], features: [features, features], like: planner)
         let rows = image.dimensions.first ?? 1
-        let more = vision.maxBatchSize * processor.mostRows(options) - rows
+        let more = vision.maxBatchSize * processor.mostRows(vision.imageOptions) - rows
         return one + (two - one + rows - 1) / rows * max(0, more)
     }
 

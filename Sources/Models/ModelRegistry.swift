@@ -63,10 +63,15 @@ package enum ModelRegistry {
 
     /// Checks the checkpoint, then places its weights on `backend`.
     ///
-    /// - Parameter progress: called after each weight, on the caller's thread.
+    /// - Parameters:
+    ///   - planned: what ``plan(_:backend:)`` made of the same checkpoint, which then is not checked a second time.
+    ///   - progress: called after each weight, on the caller's thread.
     package static func load(
-        _ checkpoint: Checkpoint, backend: any Backend, progress: ((LoadProgress) -> Void)? = nil
+        _ checkpoint: Checkpoint, backend: any Backend, planned: LoadedModel? = nil, progress: ((LoadProgress) -> Void)? = nil
     ) throws -> LoadedModel {
+        if let planned {
+            return try build(checkpoint, backend: backend, totalParameters: planned.parameterCount, progress: progress).model
+        }
         let planner = PlanningBackend(
             device: backend.device, activationType: backend.activationType, cacheType: backend.cacheType, weightType: .float32)
         let total = try build(checkpoint, backend: planner, totalParameters: 0, progress: nil).parameterCount

@@ -101,10 +101,10 @@ package struct PipelineSetup: Sendable {
 
     /// Loads the weights and allocates what the plan says. Runs on the engine's executor.
     func makeCore(progress: (@Sendable (Double) -> Void)?) throws -> (core: EngineCore, prompting: ModelPrompting) {
-        let plan = try plan().plan
+        let (plan, planned) = try plan()
         let backend = try CPUBackend(threads: engineConfig.threads, mode: try mode())
         let model = try ModelRegistry.load(
-            checkpoint, backend: backend, progress: progress.map { report in { report($0.fraction) } })
+            checkpoint, backend: backend, planned: planned, progress: progress.map { report in { report($0.fraction) } })
         let core = try EngineCore(
             model: model, plan: plan, backend: backend, tokenizer: tokenizer, stopTokens: stopTokens(of: model),
             vision: visionConfig)

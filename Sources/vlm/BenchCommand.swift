@@ -44,8 +44,8 @@ struct BenchCommand: AsyncParsableCommand {
         let stages = Set(self.stages.isEmpty ? Benchmark.Stage.allCases : self.stages)
         let host = try HostBenchmark(setup: model.setup(), runs: runs)
         var rows: [Benchmark.Row] = []
-        if let image, stages.contains(.file) { rows.append(try host.file(image)) }
-        if let textFile, stages.contains(.tokenize) { rows.append(try host.tokenize(readText(textFile))) }
+        if let image, stages.contains(.file) { rows.append(try await host.file(image)) }
+        if let textFile, stages.contains(.tokenize) { rows.append(try await host.tokenize(readText(textFile))) }
         var loading = 0.0
         if !stages.isSubset(of: [.file, .tokenize]) {
             let started = ContinuousClock().now

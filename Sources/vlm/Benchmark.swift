@@ -86,16 +86,16 @@ struct Benchmark {
     }
 
     private func preprocess(_ image: RGBImage) async throws -> Row {
-        let seconds = try await measure { _ in _ = try await process(image) }
+        let seconds = try await Benchmark.measure(runs: runs) { _ in _ = try process(image) }
         return Row(
             key: "preprocess", label: "preprocess picture", seconds: seconds, amount: 1, unit: "pictures", operations: nil,
             bytes: nil)
     }
 
     private func vision(_ image: RGBImage) async throws -> Row {
-        let processed = try await process(image)
+        let processed = try process(image)
         var taken: [Double] = []
-        _ = try await measure { run in
+        _ = try await Benchmark.measure(runs: runs) { run in
             let response = try await generate(tokens(around: processed, count: 32, run: run), [processed], new: 1)
             taken.append(response.timings.vision)
         }
@@ -107,7 +107,7 @@ struct Benchmark {
 
     private func prefill() async throws -> Row {
         var taken: [Double] = []
-        _ = try await measure { run in
+        _ = try await Benchmark.measure(runs: runs) { run in
             taken.append(try await generate(tokens(count: promptTokens, run: run), new: 1).timings.prefill)
         }
         let cost = try work.language(tokens: promptTokens, cached: 0)
@@ -119,7 +119,7 @@ struct Benchmark {
     private func decode() async throws -> Row {
         let prompt = 32
         var taken: [Double] = []
-        _ = try await measure { run in
+        _ = try await Benchmark.measure(runs: runs) { run in
             taken.append(try await generate(tokens(count: prompt, run: run), new: newTokens).timings.decode)
         }
         let steps = newTokens - 1
@@ -130,8 +130,8 @@ struct Benchmark {
     }
 
     private func firstToken(_ image: RGBImage) async throws -> Row {
-        let seconds = try await measure { run in
-            let processed = try await process(image)
+        let seconds = try await Benchmark.measure(runs: runs) { run in
+            let processed = try process(image)
             _ = try await generate(tokens(around: processed, count: 32, run: run), [processed], new: 1)
         }
         return Row(
@@ -142,7 +142,7 @@ struct Benchmark {
     /// As many requests as run together, each with its own prompt.
     private func batch() async throws -> Row {
         let size = pipeline.setup.engineConfig.maxBatchSize
-        let seconds = try await measure { run in
+        let seconds = try await Benchmark.measure(runs: runs) { run in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for index in 0..<size {
                     let prompt = tokens(count: 32, run: run * size + index)
@@ -161,7 +161,7 @@ struct Benchmark {
     // MARK: Running
 
     /// Wall-clock seconds of each run, sorted; the first, which warms up, is not counted.
-    private func measure(_ body: (Int) async throws -> Void) async throws -> [Double] {
+    static func measure(runs: Int, _ body: (Int) async throws -> Void) async throws -> [Double] {
         let clock = ContinuousClock()
         var seconds: [Double] = []
         for run in 0...runs {
@@ -175,11 +175,9 @@ struct Benchmark {
     /// Times the engine took itself, without the first run.
     private func measured(_ taken: [Double]) -> [Double] { taken.dropFirst().sorted() }
 
-    private func process(_ image: RGBImage) async throws -> ProcessedImage {
+    private func process(_ image: RGBImage) throws -> ProcessedImage {
         guard let processor = model.imageProcessor else { throw CancellationError() }
-        let config = pipeline.setup.visionConfig
-        return try processor.process(
-            image, options: ImageOptions(maxTiles: config.maxTiles, minPixels: config.minPixels, maxPixels: config.maxPixels))
+        return try processor.process(image, options: pipeline.setup.visionConfig.imageOptions)
     }
 
     private func generate(_ tokens: [Int32], _ images: [ProcessedImage] = [], new: Int) async throws -> Response {
