@@ -23,6 +23,9 @@ let package = Package(
         .target(name: "Tensors", swiftSettings: swift),
         .target(name: "CCPUKernels"),
         .target(name: "CPUBackend", dependencies: ["CCPUKernels", "Tensors"], swiftSettings: swift),
+        .target(name: "CCUDA", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
+        .target(name: "CCUDAKernels", exclude: ["Kernels"]),
+        .target(name: "CUDABackend", dependencies: ["CCUDA", "CCUDAKernels", "Tensors"], swiftSettings: swift),
         .target(
             name: "CImageCodecs",
             linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png"), .linkedLibrary("webp")]),

@@ -1,4 +1,5 @@
 import CCPUKernels
+import Foundation
 
 package import Tensors
 
@@ -38,6 +39,31 @@ extension CPUBackend {
             vlm_rotate(
                 isa, x.floatRow(rows.lowerBound), x.rowStride, cosine.floatRow(rows.lowerBound), cosine.rowStride,
                 sine.floatRow(rows.lowerBound), sine.rowStride, rows.count, x.shape[1], x.shape[2], r, style == .interleaved)
+        }
+    }
+
+    package func rotaryTables(
+        positions: Tensor, frequencies: Tensor, axes: Tensor, factor: Float, cosine: Tensor, sine: Tensor
+    ) throws {
+        let operation = "rotaryTables"
+        try requireFloat32(frequencies, cosine, sine, in: operation)
+        let (rows, count) = (cosine.rows, frequencies.count)
+        try requireInt32(axes, count: count, operation)
+        try require(
+            positions.dtype == .int32 && positions.shape.rank == 2 && positions.width == rows && cosine.width == count
+                && sine.shape == cosine.shape && axes.count == count, operation,
+            "positions \(positions.shape) of \(positions.dtype) must be int32 [axes, T] for tables \(cosine.shape) and \(sine.shape)"
+        )
+        // Tokens repeat coordinates (text has equal axes, patches share rows and columns), but a sine costs little beside a layer.
+        forRows(rows, width: 8 * count) { rows in
+            for row in rows {
+                for column in 0..<count {
+                    let position = positions.int32s[Int(axes.int32s[column]) * positions.rowStride + row]
+                    let angle = frequencies.floats[column] * Float(position)
+                    cosine.floatRow(row)[column] = cos(angle) * factor
+                    sine.floatRow(row)[column] = sin(angle) * factor
+                }
+            }
         }
     }
 

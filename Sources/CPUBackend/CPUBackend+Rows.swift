@@ -3,7 +3,11 @@ import CCPUKernels
 package import Tensors
 
 extension CPUBackend {
-    package func gatherRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws {
+    package func gatherRows(_ table: Tensor, indices: Tensor, lanes: Tensor?, into out: Tensor) throws {
+        guard lanes == nil else {
+            throw TensorError(
+                .unsupported, operation: "gatherRows", detail: "tokens are chosen on the host here, so no row is named by a lane")
+        }
         let element = try tableElement(table, indices: indices, rows: out, "gatherRows")
         let isa = instructionSet.isa
         forRows(out.rows, width: out.width) { rows in

@@ -92,27 +92,18 @@ struct DecoderLayer {
 
     /// Queries `[T, H, E]` of the normed input; keys and values go to the cache.
     private func project(_ x: Tensor, cache: KVCacheLayer, pass: DecoderPass) throws -> Tensor {
-        let (context, backend) = (pass.context, pass.backend)
-        let (rows, size) = (x.rows, config.headSize)
-        let projected = try context.activations(Shape(rows, config.qkvWidth))
-        try context.workspace.scope {
-            let normed = try context.activations(x.shape)
-            try backend.rmsNorm(x, weight: attentionNorm.tensor, epsilon: config.normEpsilon, into: normed)
-            try backend.linear(normed, qkv, epilogue: .store, into: projected)
-        }
-        let (keyStart, valueStart) = (config.queryWidth, config.queryWidth + config.keyWidth)
-        let query = projected.columns(0..<keyStart).reshaped(Shape(rows, config.heads, size))
-        let key = projected.columns(keyStart..<valueStart).reshaped(Shape(rows, config.kvHeads, size))
-        let value = projected.columns(valueStart..<config.qkvWidth).reshaped(Shape(rows, config.kvHeads, size))
+        let context = pass.context
+        let projected = try context.activations(Shape(x.rows, config.qkvWidth))
+        try context.linear(rmsNormed: x, attentionNorm, epsilon: config.normEpsilon, qkv, epilogue: .store, into: projected)
+        var norms: AttentionProjection.HeadNorms?
         if let queryNorm, let keyNorm {
-            try backend.rmsNorm(query, weight: queryNorm.tensor, epsilon: config.normEpsilon, into: query)
-            try backend.rmsNorm(key, weight: keyNorm.tensor, epsilon: config.normEpsilon, into: key)
+            norms = .init(query: queryNorm.tensor, key: keyNorm.tensor, epsilon: config.normEpsilon)
         }
-        // Queries and keys lie side by side, so one call turns both.
-        let turning = projected.columns(0..<valueStart).reshaped(Shape(rows, config.heads + config.kvHeads, size))
-        try backend.rotate(turning, cosine: pass.cosine, sine: pass.sine, style: .halves)
-        try backend.writeCache(keys: key, values: value, slots: pass.slots, cache: cache)
-        return query
+        let projection = AttentionProjection(
+            projected, heads: config.heads, kvHeads: config.kvHeads, headSize: config.headSize, norms: norms,
+            cosine: pass.cosine, sine: pass.sine, style: .halves)
+        try pass.backend.rotateAndCache(projection, slots: pass.slots, cache: cache)
+        return projection.query
     }
 
     /// Attention of every row, `[T, H · E]`.
@@ -128,10 +119,9 @@ struct DecoderLayer {
     private func mlp(_ x: Tensor, pass: DecoderPass) throws {
         let (context, backend) = (pass.context, pass.backend)
         try context.workspace.scope {
-            let normed = try context.activations(x.shape)
             let inner = try context.activations(Shape(x.rows, config.intermediateSize))
-            try backend.rmsNorm(x, weight: mlpNorm.tensor, epsilon: config.normEpsilon, into: normed)
-            try backend.linear(normed, gateUp, epilogue: .gated(config.activation), into: inner)
+            try context.linear(
+                rmsNormed: x, mlpNorm, epsilon: config.normEpsilon, gateUp, epilogue: .gated(config.activation), into: inner)
             try backend.linear(inner, down, epilogue: .accumulate, into: x)
         }
     }

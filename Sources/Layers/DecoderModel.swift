@@ -33,7 +33,7 @@ package final class DecoderModel: LanguageModel {
         } else {
             head = try loader.root.linear(headName, in: config.hiddenSize, out: config.vocabularySize, bias: false)
         }
-        rotary = RotaryTables(config.rotary)
+        rotary = try RotaryTables(config.rotary, backend: loader.backend)
         parameterCount = loader.parameterCount - before
     }
 
@@ -45,6 +45,7 @@ package final class DecoderModel: LanguageModel {
         return Int(min(Double(maxPositions) * factor, Double(1 << 30)))
     }
     package var positionAxes: Int { rotary.axisCount }
+    package var canBeRecorded: Bool { rotary.dependsOnPositionsOnly }
     package var cacheLayout: KVCacheLayout {
         KVCacheLayout(layers: config.layers, kvHeads: config.kvHeads, headSize: config.headSize)
     }
@@ -56,14 +57,14 @@ package final class DecoderModel: LanguageModel {
         try context.workspace.scope {
             // Without trimming the residual stream may live in the output itself.
             let x = trimmed ? try context.activations(Shape(batch.tokenCount, config.hiddenSize)) : out
-            try embed(batch, context: context, into: x)
-            let pass = try makePass(batch, context: context)
+            let inputs = try batch.place(context)
+            try embed(batch, inputs: inputs, context: context, into: x)
+            let pass = try makePass(batch, inputs: inputs, context: context)
             for (layer, layerCache) in zip(layers.dropLast(trimmed ? 1 : 0), cache.layers) {
                 try layer.forward(x, cache: layerCache, pass: pass)
             }
             if trimmed, let layer = layers.last, let layerCache = cache.layers.last {
-                let rows = try context.upload(batch.outputRows)
-                try layer.forwardLast(x, rows: rows, cache: layerCache, pass: pass, into: out)
+                try layer.forwardLast(x, rows: inputs.outputRows, cache: layerCache, pass: pass, into: out)
             }
             if out.rows > 0 {
                 try context.backend.rmsNorm(out, weight: finalNorm.tensor, epsilon: config.normEpsilon, into: out)
@@ -79,28 +80,19 @@ package final class DecoderModel: LanguageModel {
     }
 
     /// Token embeddings, with the rows of images replaced by their features.
-    private func embed(_ batch: ForwardBatch, context: ForwardContext, into x: Tensor) throws {
-        var ids = batch.tokenIDs
-        for span in batch.imageSpans {
-            // An image token may lie outside the vocabulary; its embedding is replaced below.
-            for row in span.row..<span.row + span.features.rows { ids[row] = 0 }
-        }
-        try context.workspace.scope {
-            let indices = try context.upload(ids)
-            try context.backend.gatherRows(embedding.tensor, indices: indices, into: x)
-        }
+    private func embed(_ batch: ForwardBatch, inputs: PassInputs, context: ForwardContext, into x: Tensor) throws {
+        try context.backend.gatherRows(embedding.tensor, indices: inputs.tokenIDs, lanes: batch.lanes, into: x)
         for span in batch.imageSpans {
             try context.backend.copy(span.features, into: x.rows(span.row..<span.row + span.features.rows))
         }
     }
 
-    private func makePass(_ batch: ForwardBatch, context: ForwardContext) throws -> DecoderPass {
-        let tables = try rotary.upload(batch, context: context)
+    private func makePass(_ batch: ForwardBatch, inputs: PassInputs, context: ForwardContext) throws -> DecoderPass {
+        let tables = try rotary.tables(batch, inputs: inputs, context: context)
         let paged = PagedBatch(
-            queryStarts: try context.upload(batch.queryStarts), contextLengths: try context.upload(batch.contextLengths),
-            blockTables: try context.upload(batch.blockTables).reshaped(Shape(batch.sequenceCount, batch.maxBlocks)),
+            queryStarts: inputs.queryStarts, contextLengths: inputs.contextLengths, blockTables: inputs.blockTables,
             hostQueryStarts: batch.queryStarts, hostContextLengths: batch.contextLengths)
         return DecoderPass(
-            context: context, cosine: tables.cosine, sine: tables.sine, slots: try context.upload(batch.slots), paged: paged)
+            context: context, cosine: tables.cosine, sine: tables.sine, slots: inputs.slots, paged: paged)
     }
 }

@@ -23,6 +23,11 @@ package struct ForwardBatch {
     /// Rows whose hidden state is wanted, usually the last of each sequence. Ascending.
     package var outputRows: [Int32] = []
 
+    /// The arrays on the device, when the engine has placed them there; a pass places them itself otherwise.
+    package var inputs: PassInputs?
+    /// `[lanes]` int32: the newest token of each sequence on the device. A negative token id `-1 - l` means the token of lane l.
+    package var lanes: Tensor?
+
     package init() {}
 
     package var tokenCount: Int { tokenIDs.count }
@@ -40,6 +45,7 @@ package struct ForwardBatch {
         slots.removeAll(keepingCapacity: true)
         imageSpans.removeAll(keepingCapacity: true)
         outputRows.removeAll(keepingCapacity: true)
+        inputs = nil
     }
 }
 

@@ -15,6 +15,20 @@ package struct ForwardContext {
         try workspace.allocate(shape, dtype: backend.activationType)
     }
 
+    /// `weight` times the root-mean-square norm of `x`, in one kernel where the backend has one.
+    package func linear(
+        rmsNormed x: Tensor, _ norm: Parameter, epsilon: Float, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor
+    ) throws {
+        let fused = try backend.linear(
+            rmsNormed: x, normWeight: norm.tensor, epsilon: epsilon, weight, epilogue: epilogue, into: out)
+        guard !fused else { return }
+        try workspace.scope {
+            let normed = try activations(x.shape)
+            try backend.rmsNorm(x, weight: norm.tensor, epsilon: epsilon, into: normed)
+            try backend.linear(normed, weight, epilogue: epilogue, into: out)
+        }
+    }
+
     /// Host values copied to the workspace: `[n]` int32.
     package func upload(_ values: [Int32]) throws -> Tensor {
         let tensor = try workspace.allocate(Shape(values.count), dtype: .int32)

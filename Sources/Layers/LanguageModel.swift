@@ -18,6 +18,8 @@ package protocol LanguageModel: AnyObject {
     var positionAxes: Int { get }
     /// Scalars in the weights.
     var parameterCount: Int { get }
+    /// Whether a pass over a placed batch depends on its device arrays alone, so that it can be recorded and replayed.
+    var canBeRecorded: Bool { get }
 
     /// Runs the batch, writes its keys and values to `cache` and returns `[outputRows, D]` after the final norm, in workspace
     /// memory.
@@ -30,4 +32,5 @@ package protocol LanguageModel: AnyObject {
 
 extension LanguageModel {
     package var longestSession: Int { maxPositions }
+    package var canBeRecorded: Bool { false }
 }

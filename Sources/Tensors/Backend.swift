@@ -41,6 +41,13 @@ package protocol Backend: AnyObject {
 
     /// `x [T, inFeatures]` times `weight`, finished by `epilogue`, into `out [T, outFeatures]` (half for `gated`).
     func linear(_ x: Tensor, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor) throws
+    /// ``linear(_:_:epilogue:into:)`` of the root-mean-square norm of `x`, in one kernel.
+    ///
+    /// - Returns: whether the backend has such a kernel for these operands; when not, nothing was computed.
+    func linear(
+        rmsNormed x: Tensor, normWeight: Tensor, epsilon: Float, _ weight: LinearWeight, epilogue: LinearEpilogue,
+        into out: Tensor
+    ) throws -> Bool
     /// Root-mean-square norm over rows of `x [T, D]` (or heads of `[T, H, E]`: over E): `x / sqrt(mean(x²) + eps) ⊙ weight`. May be in place.
     func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into out: Tensor) throws
     /// Layer norm over the last axis, biased variance. May be in place.
@@ -48,6 +55,14 @@ package protocol Backend: AnyObject {
     /// Rotary embedding in place on `x [T, H, E]`: the first `2R` of E dimensions turn by the angle tables `cosine`, `sine`
     /// `[T, R]` float32. `halves`: dimension i pairs with i+R (GPT-NeoX); `interleaved`: 2i with 2i+1 (GPT-J).
     func rotate(_ x: Tensor, cosine: Tensor, sine: Tensor, style: RotaryStyle) throws
+    /// Angle tables of rotary positions: `cosine[t, r] = factor · cos(frequencies[r] · positions[axes[r], t])`, `sine` likewise, `[T, R]`
+    /// float32. `positions` `[A, T]` int32, `frequencies` `[R]` float32, `axes` `[R]` int32. Angles are float32 products, as transformers
+    /// computes them.
+    func rotaryTables(
+        positions: Tensor, frequencies: Tensor, axes: Tensor, factor: Float, cosine: Tensor, sine: Tensor) throws
+    /// What lies between the projection of queries, keys and values and attention: head norms where the model has them, rotation of
+    /// queries and keys, and the keys and values' way into the cache. Queries are left in place.
+    func rotateAndCache(_ projection: AttentionProjection, slots: Tensor, cache: KVCacheLayer) throws
     /// Writes `k`, `v` `[T, G, E]` to the cache slots `slots` `[T]` int32 (block · blockSize + offset; negative: skip).
     func writeCache(keys k: Tensor, values v: Tensor, slots: Tensor, cache: KVCacheLayer) throws
     /// Causal attention of the newest tokens of each sequence over its cached context.
@@ -61,7 +76,10 @@ package protocol Backend: AnyObject {
         _ q: Tensor, _ k: Tensor, _ v: Tensor, segments: Tensor, hostSegments: [Int32], options: AttentionOptions,
         into out: Tensor) throws
     /// `out[i] = table[indices[i]]` for `table [N, D]` of any floating type, converted to `out`'s; `indices` int32.
-    func gatherRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws
+    ///
+    /// With `lanes`, an int32 vector, a negative index `-1 - l` means row `lanes[l]`: the token that sampling left there, which the
+    /// host may not know yet.
+    func gatherRows(_ table: Tensor, indices: Tensor, lanes: Tensor?, into out: Tensor) throws
     /// `out[indices[i]] = source[i]`.
     func scatterRows(_ source: Tensor, indices: Tensor, into out: Tensor) throws
     /// `out += x`.
@@ -72,6 +90,81 @@ package protocol Backend: AnyObject {
     func activate(_ x: Tensor, _ activation: Activation) throws
     /// `x = factor · x` in place.
     func scale(_ x: Tensor, by factor: Float) throws
+}
+
+extension Backend {
+    package func linear(
+        rmsNormed x: Tensor, normWeight: Tensor, epsilon: Float, _ weight: LinearWeight, epilogue: LinearEpilogue,
+        into out: Tensor
+    ) throws -> Bool {
+        false
+    }
+
+    package func rotateAndCache(_ projection: AttentionProjection, slots: Tensor, cache: KVCacheLayer) throws {
+        let (query, key) = (projection.query, projection.key)
+        if let norms = projection.norms {
+            try rmsNorm(query, weight: norms.query, epsilon: norms.epsilon, into: query)
+            try rmsNorm(key, weight: norms.key, epsilon: norms.epsilon, into: key)
+        }
+        try rotate(projection.turning, cosine: projection.cosine, sine: projection.sine, style: projection.style)
+        try writeCache(keys: key, values: projection.value, slots: slots, cache: cache)
+    }
+
+    package func gatherRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws {
+        try gatherRows(table, indices: indices, lanes: nil, into: out)
+    }
+}
+
+/// One fused projection `[T, (H + 2G) · E]`: queries, then keys, then values of each row, and what is done to them before attention.
+package struct AttentionProjection {
+    /// Weights `[E]` float32 of the norms of each query and key head (Qwen3).
+    package struct HeadNorms {
+        package let query: Tensor
+        package let key: Tensor
+        package let epsilon: Float
+
+        package init(query: Tensor, key: Tensor, epsilon: Float) {
+            self.query = query
+            self.key = key
+            self.epsilon = epsilon
+        }
+    }
+
+    package let projected: Tensor
+    package let heads: Int
+    package let kvHeads: Int
+    package let headSize: Int
+    package let norms: HeadNorms?
+    /// `[T, R]` float32; see ``Backend/rotate(_:cosine:sine:style:)``.
+    package let cosine: Tensor
+    package let sine: Tensor
+    package let style: RotaryStyle
+
+    package init(
+        _ projected: Tensor, heads: Int, kvHeads: Int, headSize: Int, norms: HeadNorms?, cosine: Tensor, sine: Tensor,
+        style: RotaryStyle
+    ) {
+        self.projected = projected
+        self.heads = heads
+        self.kvHeads = kvHeads
+        self.headSize = headSize
+        self.norms = norms
+        self.cosine = cosine
+        self.sine = sine
+        self.style = style
+    }
+
+    private func columns(_ heads: Range<Int>) -> Tensor {
+        projected.columns(heads.lowerBound * headSize..<heads.upperBound * headSize)
+            .reshaped(Shape(projected.rows, heads.count, headSize))
+    }
+
+    /// `[T, H, E]`, `[T, G, E]`, `[T, G, E]`, views of the projection.
+    package var query: Tensor { columns(0..<heads) }
+    package var key: Tensor { columns(heads..<heads + kvHeads) }
+    package var value: Tensor { columns(heads + kvHeads..<heads + 2 * kvHeads) }
+    /// Queries and keys, which lie side by side, so that one call turns both.
+    package var turning: Tensor { columns(0..<heads + kvHeads) }
 }
 
 /// How rotary embedding pairs dimensions.

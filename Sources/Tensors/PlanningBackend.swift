@@ -120,7 +120,10 @@ package final class PlanningBackend: Backend {
         }
     }
 
-    package func gatherRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws {}
+    package func rotaryTables(
+        positions: Tensor, frequencies: Tensor, axes: Tensor, factor: Float, cosine: Tensor, sine: Tensor
+    ) throws {}
+    package func gatherRows(_ table: Tensor, indices: Tensor, lanes: Tensor?, into out: Tensor) throws {}
     package func scatterRows(_ source: Tensor, indices: Tensor, into out: Tensor) throws {}
     package func add(_ x: Tensor, into out: Tensor) throws {}
     package func addRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws {}

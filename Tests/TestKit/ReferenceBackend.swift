@@ -211,6 +211,23 @@ package final class ReferenceBackend: Backend {
         }
     }
 
+    package func rotaryTables(
+        positions: Tensor, frequencies: Tensor, axes: Tensor, factor: Float, cosine: Tensor, sine: Tensor
+    ) throws {
+        try check(
+            cosine.shape == Shape(positions.width, frequencies.count) && sine.shape == cosine.shape, "rotaryTables",
+            "positions \(positions.shape) for \(cosine.shape)")
+        for row in 0..<cosine.rows {
+            for column in 0..<cosine.width {
+                // The product is rounded to float32, as the reference implementation's is.
+                let position = Float(positions.get(Int(axes.flat(column)), row))
+                let angle = Double(Float(frequencies.flat(column)) * position)
+                cosine.set(row, column, cos(angle) * Double(factor))
+                sine.set(row, column, sin(angle) * Double(factor))
+            }
+        }
+    }
+
     package func writeCache(keys k: Tensor, values v: Tensor, slots: Tensor, cache: KVCacheLayer) throws {
         try check(
             k.shape == v.shape && k.shape.rank == 3 && k.shape[1] == cache.kvHeads && k.shape[2] == cache.headSize
@@ -307,10 +324,12 @@ package final class ReferenceBackend: Backend {
         for index in 0..<size { out.set(row, head * size + index, sums[index] / total) }
     }
 
-    package func gatherRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws {
+    package func gatherRows(_ table: Tensor, indices: Tensor, lanes: Tensor?, into out: Tensor) throws {
         try check(table.width == out.width && indices.count == out.rows, "gatherRows", "\(table.shape) to \(out.shape)")
         for row in 0..<out.rows {
-            let index = try rowIndex(indices, row, table.rows, "gatherRows")
+            var index = Int(indices.flat(row))
+            if index < 0, let lanes { index = Int(lanes.flat(-1 - index)) }
+            try check(index >= 0 && index < table.rows, "gatherRows", "row index \(index) of \(table.rows) rows")
             for column in 0..<out.width { out.set(row, column, table.get(index, column)) }
         }
     }

@@ -21,7 +21,7 @@ final class QwenVisionEncoder: VisionEncoder {
         merger = try Connector(
             scope["merger"], norm: ("ln_q", config.norm, 1e-6), span: .row, first: "mlp.0", second: "mlp.2", activation: .gelu,
             in: config.width, merge: unit, hidden: unit * config.width, out: config.outputWidth)
-        rotary = GridRotary(headSize: config.width / config.heads, theta: config.theta)
+        rotary = try GridRotary(headSize: config.width / config.heads, theta: config.theta, backend: scope.loader.backend)
         parameterCount = scope.loader.parameterCount - before
     }
 

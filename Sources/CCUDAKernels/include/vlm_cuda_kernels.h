@@ -1,0 +1,31 @@
+// Parameter blocks of the CUDA kernels.
+//
+// Swift fills these structures and the kernels receive them by value, so both sides read this one file: it is a C header
+// for Swift and an NVRTC header for the `.cu` files. Only fixed-size types; NVRTC has no standard headers here.
+#ifndef VLM_CUDA_KERNELS_H
+#define VLM_CUDA_KERNELS_H
+
+#ifdef __CUDACC_RTC__
+typedef signed int int32_t;
+typedef unsigned int uint32_t;
+typedef signed long long int64_t;
+typedef unsigned long long uint64_t;
+typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
+#else
+#include <stdint.h>
+#endif
+
+// Device pointers are `void *`, so that Swift sees raw pointers; kernels cast them to the element type they were compiled for.
+
+#include "vlm_cuda_elementwise.h"
+#include "vlm_cuda_linear.h"
+#include "vlm_cuda_gemm.h"
+#include "vlm_cuda_attention.h"
+#include "vlm_cuda_attention_hopper.h"
+#include "vlm_cuda_decode.h"
+#include "vlm_cuda_sampling.h"
+#include "vlm_cuda_images.h"
+#include "vlm_cuda_load.h"
+
+#endif

@@ -1,0 +1,94 @@
+/// A backend whose host side runs ahead of its device: work is recorded once and replayed, tokens are chosen without the host.
+///
+/// With it the engine launches a step before it has seen the tokens of the step before, so the device never waits for the host.
+package protocol AsynchronousBackend: Backend {
+    /// Records what `body` submits instead of running it. `body` must not allocate, download or synchronize.
+    ///
+    /// Every operand keeps its address and every launch its shape, so a replay repeats the pass with whatever the operands hold by then.
+    func record(_ body: () throws -> Void) throws -> any RecordedWork
+    /// Submits recorded work.
+    func replay(_ work: any RecordedWork) throws
+    /// A point in the stream that the host can wait for.
+    func mark() throws -> any StreamMark
+    /// Room to choose tokens for `lanes` sequences over a vocabulary of V.
+    func makeSampler(lanes: Int, vocabularySize: Int) throws -> any DeviceSampler
+}
+
+/// Work that was recorded by ``AsynchronousBackend/record(_:)``.
+package protocol RecordedWork: AnyObject {}
+
+/// A place in a stream.
+package protocol StreamMark: AnyObject {
+    /// Waits until everything submitted before the mark has run.
+    ///
+    /// - Throws: ``TensorError`` when the device failed on the way.
+    func wait() throws
+}
+
+/// Chooses tokens on the device. Each running sequence owns a lane, in which its newest token stays for the next step to read.
+package protocol DeviceSampler: AnyObject {
+    /// `[lanes]` int32: the newest token of each lane; see ``Backend/gatherRows(_:indices:lanes:into:)``.
+    var newest: Tensor { get }
+    /// Forgets a lane's history and marks `tokens` as seen by it, for the repetition penalty. Only lanes whose requests have one need it.
+    func begin(lane: Int, tokens: [Int32]) throws
+    /// Chooses one token per row of `logits` `[n, V]` float32, which it may change.
+    ///
+    /// Each goes to its row's lane in ``newest``, counts as seen there, and is written to `results`, the host's copy, valid after a mark.
+    /// A row whose logits have no finite maximum gives -1.
+    ///
+    /// - Parameters:
+    ///   - rows: `[n, SamplingRow.words]` int32 on the device: ``SamplingRow``s.
+    ///   - kind: the most any row asks for; fixed when the call is recorded.
+    ///   - results: of ``makeResults(count:)``.
+    func sample(_ logits: Tensor, rows: Tensor, kind: SamplingKind, into results: any SampledTokens) throws
+    /// Host memory that the device writes tokens to.
+    func makeResults(count: Int) throws -> any SampledTokens
+}
+
+/// Tokens that a device wrote for the host.
+package protocol SampledTokens: AnyObject {
+    /// `[n]`, to be read after a mark.
+    var tokens: UnsafeBufferPointer<Int32> { get }
+}
+
+/// What choosing has to be able to do.
+package enum SamplingKind: Int, Sendable, Hashable {
+    /// The likeliest token, no penalty.
+    case greedy
+    /// Everything: repetition penalty, temperature, top-k, top-p, min-p.
+    case full
+}
+
+/// How one row of logits becomes a token, as ``words`` words on the device.
+package struct SamplingRow: Sendable, Equatable {
+    package static let words = 12
+
+    /// Where the token goes; negative: nowhere (a padding row).
+    package var lane: Int32
+    /// 0 takes the likeliest.
+    package var temperature: Float = 0
+    /// 0 keeps all.
+    package var topK: Int32 = 0
+    package var topP: Float = 1
+    package var minP: Float = 0
+    package var repetitionPenalty: Float = 1
+    package var seed: UInt64 = 0
+    /// Which of the request's random numbers, its generated token's number.
+    package var step: Int32 = 0
+
+    package init(lane: Int32) { self.lane = lane }
+
+    /// The words as a kernel reads them: lane, temperature, topK, topP, minP, repetitionPenalty, seed (low, high), step, three unused.
+    package func append(to words: inout [Int32]) {
+        words.append(lane)
+        words.append(Int32(bitPattern: temperature.bitPattern))
+        words.append(topK)
+        words.append(Int32(bitPattern: topP.bitPattern))
+        words.append(Int32(bitPattern: minP.bitPattern))
+        words.append(Int32(bitPattern: repetitionPenalty.bitPattern))
+        words.append(Int32(truncatingIfNeeded: seed))
+        words.append(Int32(truncatingIfNeeded: seed >> 32))
+        words.append(step)
+        words.append(contentsOf: [0, 0, 0])
+    }
+}
