@@ -23,6 +23,8 @@ package protocol StreamMark: AnyObject {
     ///
     /// - Throws: ``TensorError`` when the device failed on the way.
     func wait() throws
+    /// Seconds of device time between an earlier mark and this one; waits for this one.
+    func seconds(since earlier: any StreamMark) throws -> Double
 }
 
 /// Chooses tokens on the device. Each running sequence owns a lane, in which its newest token stays for the next step to read.
@@ -31,24 +33,19 @@ package protocol DeviceSampler: AnyObject {
     var newest: Tensor { get }
     /// Forgets a lane's history and marks `tokens` as seen by it, for the repetition penalty. Only lanes whose requests have one need it.
     func begin(lane: Int, tokens: [Int32]) throws
+    /// Where the host finds chosen tokens: ``SamplingRow/result`` says at which place. Written by the device, valid after a mark.
+    var results: UnsafePointer<Int32> { get }
+    /// Places in ``results``: at least four times the lanes.
+    var resultCount: Int { get }
     /// Chooses one token per row of `logits` `[n, V]` float32, which it may change.
     ///
-    /// Each goes to its row's lane in ``newest``, counts as seen there, and is written to `results`, the host's copy, valid after a mark.
-    /// A row whose logits have no finite maximum gives -1.
+    /// Each goes to its row's lane in ``newest``, counts as seen there, and is written to its place in ``results``. A row whose logits
+    /// have no finite maximum gives -1.
     ///
     /// - Parameters:
     ///   - rows: `[n, SamplingRow.words]` int32 on the device: ``SamplingRow``s.
     ///   - kind: the most any row asks for; fixed when the call is recorded.
-    ///   - results: of ``makeResults(count:)``.
-    func sample(_ logits: Tensor, rows: Tensor, kind: SamplingKind, into results: any SampledTokens) throws
-    /// Host memory that the device writes tokens to.
-    func makeResults(count: Int) throws -> any SampledTokens
-}
-
-/// Tokens that a device wrote for the host.
-package protocol SampledTokens: AnyObject {
-    /// `[n]`, to be read after a mark.
-    var tokens: UnsafeBufferPointer<Int32> { get }
+    func sample(_ logits: Tensor, rows: Tensor, kind: SamplingKind) throws
 }
 
 /// What choosing has to be able to do.
@@ -75,10 +72,18 @@ package struct SamplingRow: Sendable, Equatable {
     package var seed: UInt64 = 0
     /// Which of the request's random numbers, its generated token's number.
     package var step: Int32 = 0
+    /// The place in ``DeviceSampler/results``. It is data, so a recorded call writes to another place in each replay.
+    package var result: Int32
 
-    package init(lane: Int32) { self.lane = lane }
+    package init(lane: Int32, result: Int32) {
+        self.lane = lane
+        self.result = result
+    }
 
-    /// The words as a kernel reads them: lane, temperature, topK, topP, minP, repetitionPenalty, seed (low, high), step, three unused.
+    /// A row that chooses nothing.
+    package static let padding = SamplingRow(lane: -1, result: -1)
+
+    /// The words as a kernel reads them: lane, temperature, topK, topP, minP, repetitionPenalty, seed (low, high), step, result, two unused.
     package func append(to words: inout [Int32]) {
         words.append(lane)
         words.append(Int32(bitPattern: temperature.bitPattern))
@@ -89,6 +94,8 @@ package struct SamplingRow: Sendable, Equatable {
         words.append(Int32(truncatingIfNeeded: seed))
         words.append(Int32(truncatingIfNeeded: seed >> 32))
         words.append(step)
-        words.append(contentsOf: [0, 0, 0])
+        words.append(result)
+        words.append(0)
+        words.append(0)
     }
 }
