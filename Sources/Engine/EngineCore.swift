@@ -8,6 +8,10 @@ package import Text
 /// Everything here belongs to one thread at a time; ``Engine`` sees to that. A step admits waiting sequences, encodes the images that
 /// the next prefill needs, and runs one ragged batch: a token of every decoding sequence and chunks of prompts up to
 /// ``MemoryPlan/maxPrefillTokens``.
+///
+/// On a backend that runs behind its host (``AsynchronousBackend``) tokens are chosen on the device and a step submits its batch before it
+/// has seen the tokens of the batch before: the device always has work, and the host's part of a step costs no time. Where a request
+/// wants something of the logits, the host chooses, step by step.
 package final class EngineCore {
     package let model: LoadedModel
     package let plan: MemoryPlan
@@ -16,26 +20,20 @@ package final class EngineCore {
     private let stopTokens: Set<Int32>
     private let imageTokenID: Int32?
 
-    private let cache: KVCache
     private var pool: BlockPool
-    private let context: ForwardContext
+    private var freeLanes: [Int]
     private let encoder: ImageEncoder?
+    private let hostRunner: HostRunner
+    private let deviceRunner: DeviceRunner?
 
     private var waiting: [SequenceState] = []
     private var running: [SequenceState] = []
     private var nextID = 0
 
     private var batch = ForwardBatch()
-    private var entries: [Entry] = []
-    /// One chunk of logits or hidden states on the host.
-    private var hostRows: [Float] = []
-
-    /// A sequence's share of the batch.
-    private struct Entry {
-        let sequence: SequenceState
-        /// Its rows among the batch's output rows.
-        let outputs: Range<Int>
-    }
+    private var entries: [PassEntry] = []
+    /// The pass whose tokens the host has not seen.
+    private var submitted: DeviceRunner.Submitted?
 
     package init(
         model: LoadedModel, plan: MemoryPlan, backend: any Backend, tokenizer: any Tokenizer, stopTokens: Set<Int32>,
@@ -47,18 +45,25 @@ package final class EngineCore {
         self.tokenizer = tokenizer
         self.stopTokens = stopTokens
         imageTokenID = try model.promptRule?.imageTokenID(lookup: tokenizer.tokenID)
-        cache = try KVCache(
+        let cache = try KVCache(
             layout: model.language.cacheLayout, blockCount: plan.blockCount, blockSize: plan.blockSize, backend: backend)
         pool = BlockPool(blockCount: plan.blockCount, blockSize: plan.blockSize)
-        context = ForwardContext(
+        freeLanes = (0..<plan.maxBatchSize).reversed()
+        let context = ForwardContext(
             backend: backend, workspace: try Workspace(backend: backend, byteCount: plan.activationBytes))
         encoder = model.vision.map {
             ImageEncoder(encoder: $0, backend: backend, maxBatchSize: vision.maxBatchSize, byteLimit: plan.visionBytes)
         }
+        hostRunner = HostRunner(model: model.language, cache: cache, context: context, maxRows: plan.maxBatchSize)
+        deviceRunner = try (backend as? any AsynchronousBackend).map {
+            try DeviceRunner(model: model.language, cache: cache, context: context, backend: $0, plan: plan)
+        }
         batch.positions = Array(repeating: [], count: model.language.positionAxes)
     }
 
-    package var hasWork: Bool { !waiting.isEmpty || !running.isEmpty }
+    package var hasWork: Bool {
+        !waiting.isEmpty || !running.isEmpty || submitted?.entries.contains(where: { !$0.sequence.isDone }) == true
+    }
 
     // MARK: Requests
 
@@ -132,14 +137,43 @@ package final class EngineCore {
     package func step() {
         admit()
         encodeImages()
+        // The host needs every token before it can choose the next ones itself.
+        let choosesOnDevice = deviceRunner != nil && running.allSatisfy(\.choosesOnDevice)
+        if !choosesOnDevice { collect() }
         buildBatch()
-        guard !entries.isEmpty else { return }
+        defer { entries.removeAll(keepingCapacity: true) }
+        guard !entries.isEmpty else { return collect() }
         do {
-            try context.workspace.scope { try runBatch() }
+            if choosesOnDevice, let deviceRunner {
+                let next = try deviceRunner.submit(&batch, entries)
+                didSubmit()
+                collect()
+                submitted = next
+            } else {
+                try hostRunner.run(batch, entries, submitted: didSubmit, finished: retire, failed: fail)
+            }
         } catch {
-            for entry in entries where running.contains(where: { $0 === entry.sequence }) { fail(entry.sequence, error) }
+            for entry in entries { fail(entry.sequence, error) }
         }
-        entries.removeAll(keepingCapacity: true)
+    }
+
+    /// Counts the batch's positions as cached: whatever is submitted later finds them.
+    private func didSubmit() {
+        for (index, entry) in entries.enumerated() {
+            entry.sequence.computed = Int(batch.contextLengths[index])
+            if entry.sequence.isPrefilled { entry.sequence.features.removeAll() }
+        }
+    }
+
+    /// Hands out the tokens of the pass before.
+    private func collect() {
+        guard let deviceRunner, let pass = submitted else { return }
+        submitted = nil
+        do {
+            try deviceRunner.collect(pass, finished: retire, failed: fail)
+        } catch {
+            for entry in pass.entries { fail(entry.sequence, error) }
+        }
     }
 
     /// Moves waiting sequences into the batch while there is room for their longest response, first come first served.
@@ -158,26 +192,33 @@ package final class EngineCore {
             }
             guard let blocks = pool.take(needed) else { return }
             next.blocks = blocks
+            next.lane = freeLanes.removeLast()
             running.append(next)
             waiting.removeFirst()
         }
     }
 
-    /// Encodes the images of sequences that are about to be prefilled, several sequences' together.
+    /// Encodes the images of the sequences that the next pass prefills, several sequences' together.
+    ///
+    /// Not of all that run: features wait in memory, and this way they are never more than one pass and one session long.
     private func encodeImages() {
         guard let encoder else { return }
-        let pending = running.filter(\.needsImages)
+        var budget = plan.maxPrefillTokens
+        var pending: [SequenceState] = []
+        for sequence in running where !sequence.isPrefilled && budget > 0 {
+            if sequence.needsImages { pending.append(sequence) }
+            budget -= sequence.promptCount - sequence.computed
+        }
         guard !pending.isEmpty else { return }
         encoder.encode(pending) { sequence, error in fail(sequence, error) }
     }
 
     private func buildBatch() {
         batch.removeAll()
-        entries.removeAll(keepingCapacity: true)
         var budget = plan.maxPrefillTokens
         // Decoding sequences first: a long prompt may wait a step, a running answer may not.
-        for sequence in running where sequence.isPrefilled && budget > 0 {
-            add(sequence, count: sequence.tokens.count - sequence.computed)
+        for sequence in running where sequence.wantsToken && budget > 0 {
+            add(sequence, count: 1)
             budget -= 1
         }
         for sequence in running where !sequence.isPrefilled && budget > 0 {
@@ -194,7 +235,7 @@ package final class EngineCore {
         let end = start + count
         let firstRow = batch.tokenCount
         for index in start..<end {
-            batch.tokenIDs.append(sequence.tokens[index])
+            batch.tokenIDs.append(sequence.token(index))
             for axis in batch.positions.indices { batch.positions[axis].append(sequence.position(index, axis: axis)) }
             let block = sequence.blocks[index / plan.blockSize]
             batch.slots.append(block * Int32(plan.blockSize) + Int32(index % plan.blockSize))
@@ -214,10 +255,10 @@ package final class EngineCore {
         let firstOutput = batch.outputRows.count
         if sequence.wantsAllPositions {
             batch.outputRows.append(contentsOf: Int32(firstRow)..<Int32(batch.tokenCount))
-        } else if end == sequence.tokens.count {
+        } else if end == sequence.scheduledCount {
             batch.outputRows.append(Int32(batch.tokenCount - 1))
         }
-        entries.append(Entry(sequence: sequence, outputs: firstOutput..<batch.outputRows.count))
+        entries.append(PassEntry(sequence: sequence, outputs: firstOutput..<batch.outputRows.count))
     }
 
     private func padBlockTables() {
@@ -230,96 +271,29 @@ package final class EngineCore {
         }
     }
 
-    private func runBatch() throws {
-        let hidden = try model.language.forward(batch, cache: cache, context: context)
-        for (index, entry) in entries.enumerated() {
-            entry.sequence.computed = Int(batch.contextLengths[index])
-            if entry.sequence.isPrefilled { entry.sequence.features.removeAll() }
-        }
-        var first = 0
-        var entry = 0
-        // Logits are [rows, V]: taken in slices of at most the batch size, which the memory plan counts on.
-        while first < batch.outputRows.count {
-            let slice = first..<min(first + plan.maxBatchSize, batch.outputRows.count)
-            try context.workspace.scope {
-                try finishRows(slice, of: hidden, entry: &entry)
-            }
-            first = slice.upperBound
-        }
-    }
-
-    /// Brings the rows `slice` of the pass's outputs to the host, records what is wanted and samples where a sequence's last row is.
-    private func finishRows(_ slice: Range<Int>, of hidden: Tensor, entry: inout Int) throws {
-        let rows = hidden.rows(slice)
-        if entries.contains(where: { $0.sequence.request.generation.outputLastHiddenState != nil && $0.outputs.overlaps(slice) })
-        {
-            try download(rows)
-            eachRow(slice, width: rows.width, from: entry) { sequence, row, isLast in
-                sequence.record(hiddenState: row, isLastOfPass: isLast)
-            }
-        }
-        let logits = try model.language.logits(rows, context: context)
-        try download(logits)
-        eachRow(slice, width: logits.width, from: entry) { sequence, row, isLast in
-            sequence.record(logits: row, isLastOfPass: isLast)
-            guard isLast, sequence.computed == sequence.tokens.count else { return }
-            do {
-                if sequence.maxNewTokens == 0 {
-                    sequence.finish(.length)
-                    retire(sequence)
-                } else if try !sequence.advance(row) {
-                    retire(sequence)
-                }
-            } catch {
-                fail(sequence, error)
-            }
-        }
-        while entry < entries.count, entries[entry].outputs.upperBound <= slice.upperBound { entry += 1 }
-    }
-
-    private func download(_ tensor: Tensor) throws {
-        let count = tensor.count
-        if hostRows.count < count { hostRows = [Float](repeating: 0, count: count) }
-        if tensor.dtype == .float32 {
-            try hostRows.withUnsafeMutableBytes { bytes in
-                try backend.download(tensor, into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<(count * 4)]))
-            }
-        } else {
-            let wide = try context.workspace.allocate(tensor.shape, dtype: .float32)
-            try backend.copy(tensor, into: wide)
-            try download(wide)
-        }
-    }
-
-    /// Calls `body` with each downloaded row of `slice` and the sequence it belongs to.
-    private func eachRow(
-        _ slice: Range<Int>, width: Int, from entry: Int,
-        _ body: (SequenceState, UnsafeMutableBufferPointer<Float>, _ isLast: Bool) -> Void
-    ) {
-        hostRows.withUnsafeMutableBufferPointer { values in
-            for entry in entries[entry...] {
-                guard entry.outputs.lowerBound < slice.upperBound else { return }
-                for row in entry.outputs.clamped(to: slice) {
-                    let start = (row - slice.lowerBound) * width
-                    body(
-                        entry.sequence, UnsafeMutableBufferPointer(rebasing: values[start..<start + width]),
-                        row == entry.outputs.upperBound - 1)
-                }
-            }
-        }
-    }
-
     private func fail(_ sequence: SequenceState, _ error: any Error) {
+        guard running.contains(where: { $0 === sequence }) else { return }
         retire(sequence)
         sequence.finish(.error, error: error)
     }
 
+    /// Takes a sequence out of the batch. What is still under way for it on the device writes only to its blocks and its lane, before
+    /// anything that is submitted for their next owner.
     private func retire(_ sequence: SequenceState) {
         guard let index = running.firstIndex(where: { $0 === sequence }) else { return }
         running.remove(at: index)
         pool.giveBack(sequence.blocks)
+        freeLanes.append(sequence.lane)
         sequence.blocks.removeAll()
         sequence.features.removeAll()
+    }
+
+    // MARK: Beside requests
+
+    /// Runs a small pass of each kind and waits for it, so that the first request finds kernels compiled and libraries warm.
+    package func warmUp() throws {
+        try deviceRunner?.warmUp()
+        if deviceRunner != nil, let encoder, let processor = model.imageProcessor { try encoder.warmUp(processor) }
     }
 
     /// Features `[tokens, D]` of images, encoded now and kept by nobody.
@@ -327,15 +301,7 @@ package final class EngineCore {
         guard let encoder else {
             throw EngineError(.unsupportedFeature, "\(model.family) is a text model and cannot look at images")
         }
-        return try encoder.encode(images).map { feature in
-            try context.workspace.scope {
-                try download(feature.tensor)
-                var matrix = OutputMatrix(columns: feature.tensor.width)
-                matrix.rows = feature.tensor.rows
-                matrix.values = Array(hostRows[..<feature.tensor.count])
-                return matrix
-            }
-        }
+        return try encoder.encode(images).map { try hostRunner.matrix($0.tensor) }
     }
 
     /// Blocks no sequence owns.

@@ -1,3 +1,4 @@
+import Imaging
 import Layers
 import Models
 import Tensors
@@ -52,17 +53,32 @@ final class ImageEncoder {
     }
 
     private func run(_ group: [Item]) throws {
+        let asynchronous = backend as? any AsynchronousBackend
         let clock = ContinuousClock()
         let start = clock.now
+        let before = try asynchronous?.mark()
         let outputs = try encodeTogether(group.map { $0.sequence.request.images[$0.image] })
+        let after = try asynchronous?.mark()
         let seconds = (clock.now - start) / .seconds(1)
         for (item, output) in zip(group, outputs) {
             item.sequence.features.append(output)
             // The pass is every sequence's wait, so each counts it once, with its first image of the group.
-            if item.image == group.first(where: { $0.sequence === item.sequence })?.image {
+            guard item.image == group.first(where: { $0.sequence === item.sequence })?.image else { continue }
+            if let before, let after {
+                item.sequence.visionPasses.append((before, after))
+            } else {
                 item.sequence.response.timings.vision += seconds
             }
         }
+    }
+
+    /// Encodes as many blank pictures as a pass takes, so that the first request finds kernels compiled and memory allocated.
+    func warmUp(_ processor: any ImageProcessor) throws {
+        let side = 448
+        let blank = try RGBImage(width: side, height: side, pixels: [UInt8](repeating: 0, count: side * side * 3))
+        let image = try processor.process(blank, options: ImageOptions(maxTiles: 1))
+        _ = try encode([image])
+        try backend.synchronize()
     }
 
     /// Features of `images`, at most ``maxBatchSize`` at a time.

@@ -17,6 +17,8 @@ package struct MemoryPlan: Sendable, Equatable {
     package var visionBytes = 0
     /// What the backend keeps beside the workspaces to pack the largest operand.
     package var scratchBytes = 0
+    /// Features of images that wait for their pass: at most one pass and one session of rows.
+    package var featureBytes = 0
     /// The KV cache.
     package var cacheBytes = 0
     /// Memory that was free when the plan was made, weights not yet loaded.
@@ -32,10 +34,12 @@ package struct MemoryPlan: Sendable, Equatable {
 
     /// Plans `model`, built on a ``PlanningBackend`` that counted its weights.
     ///
+    /// - Parameter overheadBytes: what the backend allocates for itself.
     /// - Throws: ``EngineError`` of kind `outOfMemory` saying what is needed, what is there and which option would fit, or
     ///   `invalidConfiguration` when the session is longer than the model allows.
     package init(
-        model: LoadedModel, planner: PlanningBackend, config: EngineConfig, vision: VisionConfig, freeBytes: Int
+        model: LoadedModel, planner: PlanningBackend, config: EngineConfig, vision: VisionConfig, freeBytes: Int,
+        overheadBytes: Int = 0
     ) throws {
         self.freeBytes = freeBytes
         weightBytes = planner.allocated["weights"] ?? 0
@@ -56,10 +60,13 @@ package struct MemoryPlan: Sendable, Equatable {
             planner: planner)
 
         visionBytes = min(try MemoryPlan.visionBytes(model, vision, like: planner), freeBytes / 4)
-        scratchBytes = planner.largestOperand * planner.weightType.size
+        scratchBytes = overheadBytes + (planner.device == .cpu ? planner.largestOperand * planner.weightType.size : 0)
+        if let encoder = model.vision {
+            featureBytes = (maxPrefillTokens + wanted) * encoder.featureSize * planner.activationType.size
+        }
 
         let bytesPerBlock = model.language.cacheLayout.bytesPerToken(planner.cacheType) * blockSize
-        let room = freeBytes - weightBytes - activationBytes - visionBytes - scratchBytes
+        let room = freeBytes - weightBytes - activationBytes - visionBytes - featureBytes - scratchBytes
         guard room > bytesPerBlock else {
             throw EngineError(
                 .outOfMemory,

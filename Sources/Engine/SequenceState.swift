@@ -12,8 +12,16 @@ final class SequenceState {
 
     /// Prompt and response so far.
     private(set) var tokens: [Int32]
-    /// Positions whose keys and values are cached.
+    /// Positions whose keys and values are cached, or will be by the time anything submitted from now on looks.
     var computed = 0
+    /// Tokens that the device is choosing or has chosen and the host has not seen.
+    var inFlight = 0
+    /// The sequence's place among those that run: where the device keeps its newest token.
+    var lane = 0
+    /// Whether the last piece was sent.
+    private(set) var isDone = false
+    /// How many of the tokens the device counts as seen; nil before it was told any.
+    private var toldTokens: Int?
     /// Cache blocks, for prompt and longest response.
     var blocks: [Int32] = []
     /// Most tokens to generate after limits of session and request.
@@ -27,7 +35,11 @@ final class SequenceState {
     /// Features of each image once encoded; released after the prefill.
     var features: [ImageFeatures] = []
 
+    /// Marks around each pass of the vision encoder that ran behind the host.
+    var visionPasses: [(before: any StreamMark, after: any StreamMark)] = []
+
     private let stopTokens: Set<Int32>
+    private let seed: UInt64
     private var sampler: Sampler
     private var detokenizer: StreamingDetokenizer
     private var stopMatcher: StopMatcher
@@ -51,6 +63,7 @@ final class SequenceState {
         self.maxNewTokens = maxNewTokens
         self.sink = sink
         self.stopTokens = stopTokens
+        self.seed = seed
         self.imageRuns = imageRuns
         tokens = request.tokenIDs
         tokens.reserveCapacity(tokens.count + maxNewTokens)
@@ -70,6 +83,41 @@ final class SequenceState {
     var promptCount: Int { request.tokenIDs.count }
     var generatedCount: Int { tokens.count - promptCount }
     var isPrefilled: Bool { computed >= promptCount }
+    /// Tokens of prompt and response, those under way included.
+    var scheduledCount: Int { tokens.count + inFlight }
+    /// Whether a decoding step can be scheduled.
+    var wantsToken: Bool { isPrefilled && scheduledCount - promptCount < maxNewTokens && computed < scheduledCount }
+    /// Whether the host needs nothing of the logits.
+    var choosesOnDevice: Bool {
+        let generation = request.generation
+        return maxNewTokens > 0 && generation.logprobs == nil && generation.outputLogits == nil
+            && generation.outputLastHiddenState == nil && generation.minNewTokens <= generatedCount
+    }
+    /// A token's id, or `-1 - lane` where only the device knows it.
+    func token(_ index: Int) -> Int32 { index < tokens.count ? tokens[index] : Int32(-1 - lane) }
+
+    /// How the device chooses the next token.
+    func samplingRow(result: Int32) -> SamplingRow {
+        let generation = request.generation
+        var row = SamplingRow(lane: Int32(lane), result: result)
+        row.temperature = generation.temperature
+        row.topK = Int32(clamping: generation.topK)
+        row.topP = generation.topP
+        row.minP = generation.minP
+        row.repetitionPenalty = generation.repetitionPenalty
+        row.seed = seed
+        row.step = Int32(scheduledCount - promptCount)
+        return row
+    }
+
+    /// Makes the lane's history the sequence's, unless the device followed it all along.
+    func tellSeenTokens(to sampler: any DeviceSampler) throws {
+        // Only passes in which the host chose leave a difference, and nothing is under way after those.
+        if toldTokens != scheduledCount { try sampler.begin(lane: lane, tokens: tokens) }
+        // What the device chooses next it marks itself.
+        toldTokens = scheduledCount + 1
+    }
+
     var needsImages: Bool { !isPrefilled && features.count < request.images.count }
 
     /// Rotary position of a token on an axis: the prompt's own, later tokens count on.
@@ -99,15 +147,40 @@ final class SequenceState {
         let banned = step < generation.minNewTokens ? stopTokens : []
         let token = sampler.sample(logits, seen: seen, banned: banned, step: step)
         guard logits.indices.contains(Int(token)), logits[Int(token)] > -.infinity else {
-            throw EngineError(
-                .deviceFailure,
-                "the model's logits at token \(tokens.count) are not finite; check its weights for NaN or infinity")
+            throw notFinite
         }
+        let entry = untouched.flatMap { logits in
+            generation.logprobs.map { top in
+                logits.withUnsafeBufferPointer { Sampler.logprobs($0, chosen: token, top: top) }
+            }
+        }
+        return take(token, logprobs: entry)
+    }
+
+    /// Takes the next token as the device chose it.
+    ///
+    /// - Returns: whether the sequence goes on.
+    func accept(_ token: Int32) throws(EngineError) -> Bool {
+        guard token >= 0 else { throw notFinite }
+        return take(token, logprobs: nil)
+    }
+
+    private var notFinite: EngineError {
+        EngineError(
+            .deviceFailure, "the model's logits at token \(tokens.count) are not finite; check its weights for NaN or infinity")
+    }
+
+    private func take(_ token: Int32, logprobs entry: TokenLogprobs?) -> Bool {
+        let generation = request.generation
         let now = clock.now
         if firstTokenTime == nil {
             firstTokenTime = now
+            // The passes are over by now. A time that cannot be read is a time that is not told, no reason to fail.
+            let vision = visionPasses.reduce(0) { $0 + ((try? $1.after.seconds(since: $1.before)) ?? 0) }
+            visionPasses.removeAll()
+            response.timings.vision += vision
             response.timings.firstToken = seconds(from: submitted, to: now)
-            response.timings.prefill = seconds(from: prefillStart ?? submitted, to: now)
+            response.timings.prefill = max(0, seconds(from: prefillStart ?? submitted, to: now) - vision)
         }
         response.timings.decode = seconds(from: firstTokenTime ?? now, to: now)
 
@@ -119,8 +192,7 @@ final class SequenceState {
         response.tokenIDs.append(token)
         if generation.repetitionPenalty != 1 { note(token) }
         var piece = ResponsePiece(tokenIDs: [token], index: request.index)
-        if let untouched, let top = generation.logprobs {
-            let entry = untouched.withUnsafeBufferPointer { Sampler.logprobs($0, chosen: token, top: top) }
+        if let entry {
             response.logprobs?.append(entry)
             piece.logprobs = [entry]
         }
@@ -141,6 +213,7 @@ final class SequenceState {
 
     /// Sends the last piece with the whole response.
     func finish(_ reason: FinishReason, piece: ResponsePiece? = nil, flush: Bool = true, error: (any Error)? = nil) {
+        isDone = true
         var piece = piece ?? ResponsePiece(index: request.index)
         if flush {
             let (text, stopped) = stopMatcher.append(detokenizer.flush())

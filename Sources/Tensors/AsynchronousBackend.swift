@@ -83,6 +83,9 @@ package struct SamplingRow: Sendable, Equatable {
     /// A row that chooses nothing.
     package static let padding = SamplingRow(lane: -1, result: -1)
 
+    /// Whether ``SamplingKind/greedy`` is not enough.
+    package var needsFullSampling: Bool { temperature > 0 || repetitionPenalty != 1 }
+
     /// The words as a kernel reads them: lane, temperature, topK, topP, minP, repetitionPenalty, seed (low, high), step, result, two unused.
     package func append(to words: inout [Int32]) {
         words.append(lane)

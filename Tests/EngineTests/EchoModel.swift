@@ -19,47 +19,70 @@ final class EchoModel: LanguageModel {
     /// Throws in the pass of this number.
     var failingPass: Int?
 
+    var canBeRecorded = true
+
     func forward(_ batch: ForwardBatch, cache: KVCache, context: ForwardContext) throws -> Tensor {
         passes.append(batch.tokenCount)
         if passes.count - 1 == failingPass {
             throw TensorError(.deviceFailure, operation: "echo", detail: "was told to fail")
         }
         let hidden = try context.activations(Shape(batch.outputRows.count, 1))
+        let inputs = try batch.place(context)
         if context.backend is PlanningBackend { return hidden }
+        let (spans, lanes) = (batch.imageSpans, batch.lanes)
+        try LateBackend.run(on: context.backend) {
+            EchoModel.compute(inputs, spans: spans, lanes: lanes, cache: cache, into: hidden)
+        }
+        return hidden
+    }
+
+    /// Reads nothing but what is on the device.
+    private static func compute(_ inputs: PassInputs, spans: [ImageSpan], lanes: Tensor?, cache: KVCache, into hidden: Tensor) {
         let keys = cache.layers[0].keys.pointer.assumingMemoryBound(to: Float.self)
         let values = cache.layers[0].values.pointer.assumingMemoryBound(to: Float.self)
-        for row in 0..<batch.tokenCount {
-            keys[Int(batch.slots[row])] = Float(batch.tokenIDs[row])
-            values[Int(batch.slots[row])] = Float(batch.positions[0][row])
+        let slots = inputs.slots.int32s
+        for row in 0..<inputs.layout.tokens where slots[row] >= 0 {
+            var token = inputs.tokenIDs.int32s[row]
+            if token < 0, let lanes { token = lanes.int32s[Int(-1 - token)] }
+            keys[Int(slots[row])] = Float(token)
+            values[Int(slots[row])] = Float(inputs.positions.int32s[row])
         }
-        for span in batch.imageSpans {
+        for span in spans {
             let features = span.features.pointer.assumingMemoryBound(to: Float.self)
-            for row in 0..<span.features.rows { keys[Int(batch.slots[span.row + row])] = features[row] }
+            for row in 0..<span.features.rows { keys[Int(slots[span.row + row])] = features[row] }
         }
-        for (index, row) in batch.outputRows.enumerated() {
-            let sequence = batch.queryStarts.lastIndex { $0 <= row } ?? 0
-            let length = batch.contextLengths[sequence] - (batch.queryStarts[sequence + 1] - 1 - row)
+        let starts = (0...inputs.layout.sequences).map { inputs.queryStarts.int32s[$0] }
+        for index in 0..<inputs.layout.outputs {
+            let row = inputs.outputRows.int32s[index]
+            let sequence = starts.lastIndex { $0 <= row } ?? 0
+            let length = inputs.contextLengths.int32s[sequence] - (starts[sequence + 1] - 1 - row)
             var hash = EchoHash()
-            for position in 0..<Int(length) {
-                let block = Int(batch.blockTables[sequence * batch.maxBlocks + position / cache.blockSize])
+            for position in 0..<max(0, Int(length)) {
+                let block = Int(inputs.blockTables.int32s[sequence * inputs.layout.maxBlocks + position / cache.blockSize])
                 let slot = block * cache.blockSize + position % cache.blockSize
                 hash.add(keys[slot], position: values[slot])
             }
-            hidden.pointer.assumingMemoryBound(to: Float.self)[index] = Float(hash.token(of: vocabularySize))
+            hidden.pointer.assumingMemoryBound(to: Float.self)[index] = Float(hash.token(of: 97))
         }
-        return hidden
     }
 
     func logits(_ hidden: Tensor, context: ForwardContext) throws -> Tensor {
         let logits = try context.workspace.allocate(Shape(hidden.rows, vocabularySize), dtype: .float32)
         if context.backend is PlanningBackend { return logits }
-        let values = logits.pointer.assumingMemoryBound(to: Float.self)
-        for row in 0..<hidden.rows {
-            let token = Int(hidden.pointer.assumingMemoryBound(to: Float.self)[row])
-            for id in 0..<vocabularySize { values[row * vocabularySize + id] = id == token ? 4 : Float(id % 7) / 7 }
+        let vocabularySize = vocabularySize
+        try LateBackend.run(on: context.backend) {
+            let values = logits.pointer.assumingMemoryBound(to: Float.self)
+            for row in 0..<hidden.rows {
+                let token = Int(hidden.pointer.assumingMemoryBound(to: Float.self)[row])
+                for id in 0..<vocabularySize { values[row * vocabularySize + id] = id == token ? 4 : Float(id % 7) / 7 }
+            }
         }
         return logits
     }
+}
+
+extension Tensor {
+    var int32s: UnsafeMutablePointer<Int32> { pointer.assumingMemoryBound(to: Int32.self) }
 }
 
 /// The rule ``EchoModel`` answers by.
@@ -105,7 +128,11 @@ final class EchoEncoder: VisionEncoder {
             guard !image.pixels.contains(-1) else {
                 throw ModelError(.unsupportedImage, subject: "image", detail: "was made to fail")
             }
-            for (row, value) in image.pixels.enumerated() { feature.pointer.assumingMemoryBound(to: Float.self)[row] = value }
+            try LateBackend.run(on: context.backend) {
+                for (row, value) in image.pixels.enumerated() {
+                    feature.pointer.assumingMemoryBound(to: Float.self)[row] = value
+                }
+            }
         }
     }
 }

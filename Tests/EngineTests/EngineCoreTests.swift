@@ -11,8 +11,12 @@ struct EngineCoreTests {
     let language = EchoModel()
     let encoder = EchoEncoder()
 
+    /// When a backend computes: at the call, or when somebody waits.
+    enum Timing: CaseIterable { case immediate, late }
+
     private func core(
-        blocks: Double = 64, blockSize: Int = 4, batch: Int = 4, chunk: Int = 64, sessionLen: Int = 128, stop: Set<Int32> = [],
+        _ timing: Timing = .immediate, blocks: Double = 64, blockSize: Int = 4, batch: Int = 4, chunk: Int = 64,
+        sessionLen: Int = 128, stop: Set<Int32> = [],
         images: Int = 8, isTextOnly: Bool = false, freeBytes: Int = 1 << 30
     ) throws -> EngineCore {
         let rule = PromptRule(imagePlaceholder: "<image>", imageToken: "<image>", configuredImageTokenID: 0) { _ in "" }
@@ -27,7 +31,8 @@ struct EngineCoreTests {
             model: model, planner: planner, config: config, vision: VisionConfig(maxBatchSize: images), freeBytes: freeBytes)
         language.passes = []
         return try EngineCore(
-            model: model, plan: plan, backend: ReferenceBackend(), tokenizer: LetterTokenizer(), stopTokens: stop,
+            model: model, plan: plan, backend: timing == .late ? LateBackend() : ReferenceBackend(), tokenizer: LetterTokenizer(),
+            stopTokens: stop,
             vision: VisionConfig(maxBatchSize: images))
     }
 
@@ -59,9 +64,11 @@ struct EngineCoreTests {
         EngineRequest(tokenIDs: tokens, generation: GenerationConfig(maxNewTokens: new))
     }
 
-    @Test(arguments: [1, 3, 4, 5, 7, 64]) func chunksOfAnySizeGiveTheSameAnswer(chunk: Int) throws {
+    @Test(arguments: [1, 3, 4, 5, 7, 64], Timing.allCases) func chunksOfAnySizeGiveTheSameAnswer(chunk: Int, timing: Timing)
+        throws
+    {
         let tokens = prompt(21, seed: 1)
-        let core = try core(batch: 1, chunk: chunk)
+        let core = try core(timing, batch: 1, chunk: chunk)
         let response = try #require(try run(core, [request(tokens)]).response(0))
         #expect(response.tokenIDs == EchoHash.answer(to: tokens.map { Float($0) }, count: 8))
         #expect(response.finishReason == .length)
@@ -70,9 +77,9 @@ struct EngineCoreTests {
         #expect(core.freeBlocks == 64)
     }
 
-    @Test func promptsTogetherGiveWhatTheyGiveAlone() throws {
+    @Test(arguments: Timing.allCases) func promptsTogetherGiveWhatTheyGiveAlone(timing: Timing) throws {
         let prompts = (0..<9).map { prompt(3 + $0 * 5 % 23, seed: $0) }
-        let core = try core(batch: 4, chunk: 10)
+        let core = try core(timing, batch: 4, chunk: 10)
         let collector = try run(core, prompts.enumerated().map { request($1, new: 3 + $0) })
         for (index, tokens) in prompts.enumerated() {
             let response = try #require(collector.response(index))
@@ -82,10 +89,10 @@ struct EngineCoreTests {
         #expect(core.freeBlocks == 64)
     }
 
-    @Test func requestsWaitForBlocks() throws {
+    @Test(arguments: Timing.allCases) func requestsWaitForBlocks(timing: Timing) throws {
         // Each needs 3 of 4 blocks, so they run one after another though the batch has room for four.
         let prompts = (0..<5).map { prompt(6, seed: $0) }
-        let core = try core(blocks: 4, sessionLen: 16)
+        let core = try core(timing, blocks: 4, sessionLen: 16)
         let collector = try run(core, prompts.map { request($0, new: 6) })
         for (index, tokens) in prompts.enumerated() {
             #expect(collector.response(index)?.tokenIDs == EchoHash.answer(to: tokens.map { Float($0) }, count: 6))
@@ -93,7 +100,7 @@ struct EngineCoreTests {
         #expect(core.freeBlocks == 4)
     }
 
-    @Test func imagesReplaceTheirTokensAcrossChunks() throws {
+    @Test(arguments: Timing.allCases) func imagesReplaceTheirTokensAcrossChunks(timing: Timing) throws {
         let images = [[101, 102, 103, 104, 105], [201, 202]].map { values in
             ProcessedImage(pixels: values.map { Float($0) }, dimensions: [values.count], tokenCount: values.count)
         }
@@ -101,16 +108,16 @@ struct EngineCoreTests {
         let tokens: [Int32] = [5, 0, 0, 6, 0, 0, 0, 7, 0, 0, 8]
         let seen: [Float] = [5, 101, 102, 6, 103, 104, 105, 7, 201, 202, 8]
         for chunk in [1, 2, 3, 5, 64] {
-            let core = try core(batch: 1, chunk: chunk)
+            let core = try core(timing, batch: 1, chunk: chunk)
             let collector = try run(
                 core, [EngineRequest(tokenIDs: tokens, images: images, generation: GenerationConfig(maxNewTokens: 6))])
             #expect(collector.response(0)?.tokenIDs == EchoHash.answer(to: seen, count: 6))
         }
     }
 
-    @Test(arguments: [1, 2, 3, 8]) func theEncoderNeverTakesMoreThanItsBatch(limit: Int) throws {
+    @Test(arguments: [1, 2, 3, 8], Timing.allCases) func theEncoderNeverTakesMoreThanItsBatch(limit: Int, timing: Timing) throws {
         let image = ProcessedImage(pixels: [9], dimensions: [1], tokenCount: 1)
-        let core = try core(images: limit)
+        let core = try core(timing, images: limit)
         let requests = (0..<3).map {
             EngineRequest(
                 tokenIDs: [0, Int32($0) + 1, 0], images: [image, image], generation: GenerationConfig(maxNewTokens: 2))
@@ -124,10 +131,10 @@ struct EngineCoreTests {
         #expect(encoder.passes.count == (6 + limit - 1) / limit)
     }
 
-    @Test func theEncoderNeverTakesMoreWorkspaceThanPlanned() throws {
+    @Test(arguments: Timing.allCases) func theEncoderNeverTakesMoreWorkspaceThanPlanned(timing: Timing) throws {
         encoder.bytesPerRow = 64 << 10
         // A quarter of 1 MB holds four rows, though eight images could go together.
-        let core = try core(freeBytes: 1 << 20)
+        let core = try core(timing, freeBytes: 1 << 20)
         #expect(core.plan.visionBytes == 256 << 10)
         let image = ProcessedImage(pixels: [9], dimensions: [1], tokenCount: 1)
         let large = ProcessedImage(pixels: [1, 2, 3, 4, 5], dimensions: [5], tokenCount: 5)
@@ -145,17 +152,17 @@ struct EngineCoreTests {
         #expect(encoder.passes.allSatisfy { $0 <= 4 })
     }
 
-    @Test func thePlanCountsTheLargestImages() throws {
+    @Test(arguments: Timing.allCases) func thePlanCountsTheLargestImages(timing: Timing) throws {
         encoder.bytesPerRow = 1000 * Workspace.alignment
         for images in [1, 3] {
-            #expect(try core(images: images).plan.visionBytes == images * 8 * encoder.bytesPerRow)
+            #expect(try core(timing, images: images).plan.visionBytes == images * 8 * encoder.bytesPerRow)
         }
     }
 
-    @Test(arguments: [1, 2, 8]) func aBadImageFailsItsRequestAlone(batch: Int) throws {
+    @Test(arguments: [1, 2, 8], Timing.allCases) func aBadImageFailsItsRequestAlone(batch: Int, timing: Timing) throws {
         let good = ProcessedImage(pixels: [9], dimensions: [1], tokenCount: 1)
         let bad = ProcessedImage(pixels: [-1], dimensions: [1], tokenCount: 1)
-        let core = try core(images: batch)
+        let core = try core(timing, images: batch)
         let collector = try run(
             core,
             [good, bad, good].map {
@@ -167,8 +174,8 @@ struct EngineCoreTests {
         #expect(core.freeBlocks == 64)
     }
 
-    @Test func aFailedPassEndsItsRequestsAndTheEngineGoesOn() throws {
-        let core = try core()
+    @Test(arguments: Timing.allCases) func aFailedPassEndsItsRequestsAndTheEngineGoesOn(timing: Timing) throws {
+        let core = try core(timing)
         language.failingPass = 1
         let collector = try run(core, [request(prompt(4, seed: 1))])
         #expect(collector.response(0)?.finishReason == .error)
@@ -177,38 +184,38 @@ struct EngineCoreTests {
         #expect(try run(core, [request(tokens)]).response(0)?.tokenIDs == EchoHash.answer(to: tokens.map { Float($0) }, count: 8))
     }
 
-    @Test func stopTokensEndTheAnswerAndAreNotPartOfIt() throws {
+    @Test(arguments: Timing.allCases) func stopTokensEndTheAnswerAndAreNotPartOfIt(timing: Timing) throws {
         let tokens = prompt(9, seed: 3)
         let answer = EchoHash.answer(to: tokens.map { Float($0) }, count: 12)
         let stop = answer[5]
         let expected = Array(answer.prefix { $0 != stop })
-        let response = try #require(try run(try core(stop: [stop]), [request(tokens, new: 12)]).response(0))
+        let response = try #require(try run(try core(timing, stop: [stop]), [request(tokens, new: 12)]).response(0))
         #expect(response.tokenIDs == expected)
         #expect(response.finishReason == .stop)
 
         var ignoring = request(tokens, new: 12)
         ignoring.generation.ignoreEOS = true
-        #expect(try run(try core(stop: [stop]), [ignoring]).response(0)?.tokenIDs == answer)
+        #expect(try run(try core(timing, stop: [stop]), [ignoring]).response(0)?.tokenIDs == answer)
     }
 
-    @Test func noStopTokenBeforeTheMinimum() throws {
+    @Test(arguments: Timing.allCases) func noStopTokenBeforeTheMinimum(timing: Timing) throws {
         let tokens = prompt(9, seed: 3)
         let answer = EchoHash.answer(to: tokens.map { Float($0) }, count: 1)
         var late = request(tokens, new: 12)
         late.generation.minNewTokens = 4
-        let response = try #require(try run(try core(stop: [answer[0]]), [late]).response(0))
+        let response = try #require(try run(try core(timing, stop: [answer[0]]), [late]).response(0))
         #expect(response.tokenIDs.count >= 4)
         #expect(!response.tokenIDs.prefix(4).contains(answer[0]))
     }
 
-    @Test func stopWordsEndTheText() throws {
+    @Test(arguments: Timing.allCases) func stopWordsEndTheText(timing: Timing) throws {
         let tokens = prompt(9, seed: 3)
         let answer = EchoHash.answer(to: tokens.map { Float($0) }, count: 12)
         let text = LetterTokenizer().decode(answer, skipSpecialTokens: true)
         let word = String(text.dropFirst(4).prefix(3))
         var stopping = request(tokens, new: 12)
         stopping.generation.stopWords = [word]
-        let collector = try run(try core(), [stopping])
+        let collector = try run(try core(timing), [stopping])
         let response = try #require(collector.response(0))
         let shown = text.range(of: word).map { String(text[..<$0.lowerBound]) }
         #expect(response.text == shown)
@@ -216,8 +223,8 @@ struct EngineCoreTests {
         #expect(collector.pieces[0]?.map(\.text).joined() == response.text)
     }
 
-    @Test func streamedPiecesAddUpToTheResponse() throws {
-        let collector = try run(try core(), [request(prompt(5, seed: 8), new: 10)])
+    @Test(arguments: Timing.allCases) func streamedPiecesAddUpToTheResponse(timing: Timing) throws {
+        let collector = try run(try core(timing), [request(prompt(5, seed: 8), new: 10)])
         let pieces = try #require(collector.pieces[0])
         let response = try #require(pieces.last?.response)
         #expect(pieces.dropLast().allSatisfy { $0.response == nil })
@@ -226,7 +233,7 @@ struct EngineCoreTests {
         #expect(response.text == LetterTokenizer().decode(response.tokenIDs, skipSpecialTokens: true))
     }
 
-    @Test(arguments: [1, 3, 64]) func logitsOfAllPositionsAndOfGeneratedOnes(chunk: Int) throws {
+    @Test(arguments: [1, 3, 64], Timing.allCases) func logitsOfAllPositionsAndOfGeneratedOnes(chunk: Int, timing: Timing) throws {
         let tokens = prompt(7, seed: 5)
         var all = request(tokens, new: 4)
         all.generation.outputLogits = .all
@@ -236,7 +243,7 @@ struct EngineCoreTests {
         generated.generation.outputLastHiddenState = .generation
         var scored = request(tokens, new: 0)
         scored.generation.outputLogits = .all
-        let collector = try run(try core(batch: 3, chunk: chunk), [all, generated, scored])
+        let collector = try run(try core(timing, batch: 3, chunk: chunk), [all, generated, scored])
         let values = tokens.map { Float($0) }
         let answer = EchoHash.answer(to: values, count: 4)
 
@@ -258,8 +265,8 @@ struct EngineCoreTests {
         #expect(collector.response(2)?.tokenIDs.isEmpty == true)
     }
 
-    @Test func cancellingFreesBlocksAtOnce() throws {
-        let core = try core()
+    @Test(arguments: Timing.allCases) func cancellingFreesBlocksAtOnce(timing: Timing) throws {
+        let core = try core(timing)
         let collector = Collector()
         let id = try core.submit(request(prompt(6, seed: 1), new: 50)) { collector.pieces[0, default: []].append($0) }
         core.step()
