@@ -13,6 +13,9 @@ static const unsigned char ptx_cuh[] = {
 static const unsigned char mma_cuh[] = {
 #embed "Kernels/mma.cuh"
     , 0};
+static const unsigned char vectors_cuh[] = {
+#embed "Kernels/vectors.cuh"
+    , 0};
 static const unsigned char elementwise_cu[] = {
 #embed "Kernels/elementwise.cu"
     , 0};
@@ -77,6 +80,7 @@ static const vlm_cuda_source all[] = {
     FILE_NAMED("types.cuh", types_cuh),
     FILE_NAMED("ptx.cuh", ptx_cuh),
     FILE_NAMED("mma.cuh", mma_cuh),
+    FILE_NAMED("vectors.cuh", vectors_cuh),
     FILE_NAMED("elementwise.cu", elementwise_cu),
     FILE_NAMED("linear.cu", linear_cu),
     FILE_NAMED("gemm.cu", gemm_cu),
