@@ -11,7 +11,7 @@ enum KernelFile: String, Sendable, CaseIterable {
 }
 
 /// Which compilation of a program is meant: programs are compiled for one element type and, where it matters, one head size.
-struct KernelVariant: Hashable, Sendable {
+struct KernelVariant: Hashable, Sendable, CustomStringConvertible {
     let file: KernelFile
     /// `-DVLM_ELEMENT`: float32, float16 or bfloat16.
     let element: DType
@@ -19,6 +19,11 @@ struct KernelVariant: Hashable, Sendable {
     var headSize = 0
     /// `-DVLM_OPTION`, whatever else the program chooses at compile time.
     var option = 0
+
+    var description: String {
+        "\(file.fileName) \(element.rawValue)" + (headSize > 0 ? " head size \(headSize)" : "")
+            + (option > 0 ? " option \(option)" : "")
+    }
 }
 
 /// A function on the device.
@@ -27,12 +32,17 @@ final class Kernel {
     let variant: KernelVariant
     /// `CUfunction`
     let handle: OpaquePointer
+    /// The most dynamic shared memory that the driver was told this function may have; 48 KB need no telling.
+    var sharedBytes = 48 << 10
 
     init(name: String, variant: KernelVariant, handle: OpaquePointer) {
         self.name = name
         self.variant = variant
         self.handle = handle
     }
+
+    /// For errors.
+    var description: String { "\(name) of \(variant)" }
 }
 
 /// Blocks in a launch.

@@ -1,0 +1,169 @@
+import CCUDA
+import Synchronization
+import Tensors
+
+/// A device's context and stream, and the memory on it. Outlives everything that lies on the device.
+///
+/// Work is submitted by the one thread that owns the backend; memory and events may be given back from any.
+final class DeviceContext: @unchecked Sendable {
+    let cuda: CUDADriver
+    let properties: DeviceProperties
+    let device: Int32
+    private let context: OpaquePointer
+    /// The stream that all operations go to.
+    let stream: OpaquePointer
+
+    private struct State: ~Copyable {
+        /// Freed while a recording was going on, when nothing may be freed.
+        var waiting: [UInt] = []
+        var isRecording = false
+        /// Addresses of events that nobody uses.
+        var events: [UInt] = []
+    }
+    private let state = Mutex(State())
+
+    init(_ cuda: CUDADriver, device: Int32, properties: DeviceProperties) throws {
+        self.cuda = cuda
+        self.device = device
+        self.properties = properties
+        var retained: OpaquePointer?
+        try cuda.check(cuda.api.pointee.cuDevicePrimaryCtxRetain(&retained, device), "cuDevicePrimaryCtxRetain")
+        guard let retained else { throw cuda.error(Int32(VLM_CU_INVALID_VALUE), call: "cuDevicePrimaryCtxRetain") }
+        var created: OpaquePointer?
+        do {
+            try cuda.check(cuda.api.pointee.cuCtxSetCurrent(retained), "cuCtxSetCurrent")
+            try cuda.check(cuda.api.pointee.cuStreamCreate(&created, UInt32(VLM_CU_STREAM_NON_BLOCKING)), "cuStreamCreate")
+        } catch {
+            _ = cuda.api.pointee.cuDevicePrimaryCtxRelease_v2(device)
+            throw error
+        }
+        guard let created else { throw cuda.error(Int32(VLM_CU_INVALID_VALUE), call: "cuStreamCreate") }
+        context = retained
+        stream = created
+        if properties.hasMemoryPools {
+            // Memory that is used again and again need not go back to the system at each wait.
+            var pool: OpaquePointer?
+            var threshold = UInt64(1) << 30
+            if cuda.api.pointee.cuDeviceGetDefaultMemPool(&pool, device) == 0 {
+                _ = cuda.api.pointee.cuMemPoolSetAttribute(pool, Int32(VLM_CU_POOL_RELEASE_THRESHOLD), &threshold)
+            }
+        }
+    }
+
+    deinit {
+        makeCurrent()
+        _ = cuda.api.pointee.cuStreamSynchronize(stream)
+        for event in state.withLock({ $0.events }) { _ = cuda.api.pointee.cuEventDestroy_v2(OpaquePointer(bitPattern: event)) }
+        _ = cuda.api.pointee.cuStreamDestroy_v2(stream)
+        _ = cuda.api.pointee.cuDevicePrimaryCtxRelease_v2(device)
+    }
+
+    /// Makes the context that of the calling thread. The engine's queue changes threads, so every entry does this; it takes nanoseconds.
+    @inline(__always)
+    func makeCurrent() { _ = cuda.api.pointee.cuCtxSetCurrent(context) }
+
+    // MARK: Memory
+
+    /// Uninitialised memory, usable by work submitted from now on.
+    func allocate(byteCount: Int, purpose: String) throws -> UnsafeMutableRawPointer {
+        makeCurrent()
+        var pointer: UnsafeMutableRawPointer?
+        let bytes = max(byteCount, 1)
+        let status =
+            properties.hasMemoryPools
+            ? cuda.api.pointee.cuMemAllocAsync(&pointer, bytes, stream) : cuda.api.pointee.cuMemAlloc_v2(&pointer, bytes)
+        if status == 0, let pointer { return pointer }
+        let failure = cuda.error(status, call: properties.hasMemoryPools ? "cuMemAllocAsync" : "cuMemAlloc")
+        guard failure.kind == .outOfMemory else { throw failure }
+        throw CUDAError(
+            .outOfMemory, call: failure.call, status: failure.status,
+            detail:
+                "\(DeviceContext.size(byteCount)) for \(purpose) on \(properties.name), which has \(DeviceContext.size((try? freeBytes()) ?? 0)) free of \(DeviceContext.size(properties.totalBytes))",
+            hint: failure.hint)
+    }
+
+    /// Gives memory back once the work submitted so far is done with it.
+    func free(_ pointer: UnsafeMutableRawPointer) {
+        let address = UInt(bitPattern: pointer)
+        let isWaiting = state.withLock { state in
+            if state.isRecording { state.waiting.append(address) }
+            return state.isRecording
+        }
+        if !isWaiting { free(address) }
+    }
+
+    private func free(_ address: UInt) {
+        makeCurrent()
+        let pointer = UnsafeMutableRawPointer(bitPattern: address)
+        _ = properties.hasMemoryPools ? cuda.api.pointee.cuMemFreeAsync(pointer, stream) : cuda.api.pointee.cuMemFree_v2(pointer)
+    }
+
+    /// Bytes that could be allocated now: what no process uses, and what this one's pool holds unused.
+    func freeBytes() throws -> Int {
+        makeCurrent()
+        var (free, total) = (0, 0)
+        try cuda.check(cuda.api.pointee.cuMemGetInfo_v2(&free, &total), "cuMemGetInfo")
+        var pool: OpaquePointer?
+        guard properties.hasMemoryPools, cuda.api.pointee.cuDeviceGetDefaultMemPool(&pool, device) == 0 else { return free }
+        var (reserved, used): (UInt64, UInt64) = (0, 0)
+        guard cuda.api.pointee.cuMemPoolGetAttribute(pool, Int32(VLM_CU_POOL_RESERVED_CURRENT), &reserved) == 0,
+            cuda.api.pointee.cuMemPoolGetAttribute(pool, Int32(VLM_CU_POOL_USED_CURRENT), &used) == 0, reserved > used
+        else { return free }
+        return free + Int(reserved - used)
+    }
+
+    static func size(_ bytes: Int) -> String {
+        if bytes < 1 << 20 { return "\(bytes) bytes" }
+        if bytes < 1 << 30 { return "\(bytes >> 20) MB" }
+        let tenths = bytes / ((1 << 30) / 10)
+        return "\(tenths / 10).\(tenths % 10) GB"
+    }
+
+    // MARK: Recording
+
+    func beginRecording() { state.withLock { $0.isRecording = true } }
+
+    /// Frees what was given back meanwhile.
+    func endRecording() {
+        let waiting = state.withLock { state in
+            state.isRecording = false
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for address in waiting { free(address) }
+    }
+
+    // MARK: Events
+
+    /// An event without timing, which blocks rather than spins when waited for.
+    func takeEvent() throws -> OpaquePointer {
+        if let event = state.withLock({ $0.events.popLast() }), let event = OpaquePointer(bitPattern: event) { return event }
+        makeCurrent()
+        var event: OpaquePointer?
+        let flags = UInt32(VLM_CU_EVENT_DISABLE_TIMING | VLM_CU_EVENT_BLOCKING_SYNC)
+        try cuda.check(cuda.api.pointee.cuEventCreate(&event, flags), "cuEventCreate")
+        guard let event else { throw cuda.error(Int32(VLM_CU_INVALID_VALUE), call: "cuEventCreate") }
+        return event
+    }
+
+    func giveBack(event: OpaquePointer) {
+        let address = UInt(bitPattern: event)
+        state.withLock { $0.events.append(address) }
+    }
+}
+
+/// Device memory that is freed in stream order when its last user lets go.
+final class CUDABuffer: DeviceBuffer {
+    let pointer: UnsafeMutableRawPointer
+    let byteCount: Int
+    private let context: DeviceContext
+
+    /// Uninitialised.
+    init(_ context: DeviceContext, byteCount: Int, purpose: String) throws {
+        pointer = try context.allocate(byteCount: byteCount, purpose: purpose)
+        self.byteCount = byteCount
+        self.context = context
+    }
+
+    deinit { context.free(pointer) }
+}

@@ -1,0 +1,67 @@
+import CCUDA
+import Tensors
+
+/// The kernels of one device, compiled (or taken from the disk) when first asked for.
+///
+/// Used by the thread that owns the backend.
+final class KernelLibrary {
+    private struct Name: Hashable {
+        let variant: KernelVariant
+        let function: String
+    }
+
+    private let context: DeviceContext
+    private let source: KernelSource
+    private var modules: [KernelVariant: OpaquePointer] = [:]
+    private var kernels: [Name: Kernel] = [:]
+
+    init(context: DeviceContext, source: KernelSource) {
+        self.context = context
+        self.source = source
+    }
+
+    deinit {
+        context.makeCurrent()
+        for module in modules.values { _ = context.cuda.api.pointee.cuModuleUnload(module) }
+    }
+
+    /// The function `name` of a variant.
+    func kernel(_ name: String, of variant: KernelVariant) throws -> Kernel {
+        let key = Name(variant: variant, function: name)
+        if let kernel = kernels[key] { return kernel }
+        let module = try module(variant)
+        var function: OpaquePointer?
+        let status = context.cuda.api.pointee.cuModuleGetFunction(&function, module, name)
+        guard status == 0, let function else {
+            throw context.cuda.error(status, call: "cuModuleGetFunction", kernel: "\(name) of \(variant)")
+        }
+        let kernel = Kernel(name: name, variant: variant, handle: function)
+        kernels[key] = kernel
+        return kernel
+    }
+
+    /// Compiles several variants on several threads, so that the first request need not wait for one after the other.
+    func precompile(_ variants: [KernelVariant]) throws {
+        let missing = variants.filter { modules[$0] == nil }
+        for (variant, code) in zip(missing, try source.code(of: missing)) { try load(code, variant) }
+    }
+
+    private func module(_ variant: KernelVariant) throws -> OpaquePointer {
+        if let module = modules[variant] { return module }
+        return try load(source.code(of: variant), variant)
+    }
+
+    @discardableResult
+    private func load(_ code: [UInt8], _ variant: KernelVariant) throws -> OpaquePointer {
+        context.makeCurrent()
+        var module: OpaquePointer?
+        let status = code.withUnsafeBytes {
+            context.cuda.api.pointee.cuModuleLoadDataEx(&module, $0.baseAddress, 0, nil, nil)
+        }
+        guard status == 0, let module else {
+            throw context.cuda.error(status, call: "cuModuleLoadDataEx", kernel: "\(variant) for \(source.target)")
+        }
+        modules[variant] = module
+        return module
+    }
+}

@@ -1,0 +1,34 @@
+import Tensors
+
+extension KernelFile {
+    /// The sizes of attention heads that models have; larger ones are not supported on the GPU.
+    static let allHeadSizes = [64, 72, 80, 88, 96, 112, 128, 192, 256]
+
+    /// Head sizes the program is compiled for; `[0]` when it does not depend on one.
+    var headSizes: [Int] {
+        switch self {
+        case .attention, .decodeAttention: KernelFile.allHeadSizes
+        case .attentionHopper: [64, 128]
+        default: [0]
+        }
+    }
+
+    /// Values of `VLM_OPTION` the program is compiled with.
+    var options: [Int] { [0] }
+
+    /// Whether the program is nothing without Hopper's instructions.
+    var isForHopper: Bool { self == .attentionHopper }
+}
+
+extension KernelVariant {
+    /// Everything that can be asked for on a target.
+    static func all(_ target: KernelTarget) -> [KernelVariant] {
+        KernelFile.allCases.filter { !$0.isForHopper || target.capability == 90 }.flatMap { file in
+            [DType.float32, .float16, .bfloat16].flatMap { element in
+                file.headSizes.flatMap { headSize in
+                    file.options.map { KernelVariant(file: file, element: element, headSize: headSize, option: $0) }
+                }
+            }
+        }
+    }
+}
