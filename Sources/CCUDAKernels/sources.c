@@ -19,6 +19,12 @@ static const unsigned char vectors_cuh[] = {
 static const unsigned char elementwise_cu[] = {
 #embed "Kernels/elementwise.cu"
     , 0};
+static const unsigned char epilogue_cuh[] = {
+#embed "Kernels/epilogue.cuh"
+    , 0};
+static const unsigned char skinny_cuh[] = {
+#embed "Kernels/skinny.cuh"
+    , 0};
 static const unsigned char linear_cu[] = {
 #embed "Kernels/linear.cu"
     , 0};
@@ -82,6 +88,8 @@ static const vlm_cuda_source all[] = {
     FILE_NAMED("mma.cuh", mma_cuh),
     FILE_NAMED("vectors.cuh", vectors_cuh),
     FILE_NAMED("elementwise.cu", elementwise_cu),
+    FILE_NAMED("epilogue.cuh", epilogue_cuh),
+    FILE_NAMED("skinny.cuh", skinny_cuh),
     FILE_NAMED("linear.cu", linear_cu),
     FILE_NAMED("gemm.cu", gemm_cu),
     FILE_NAMED("attention.cu", attention_cu),

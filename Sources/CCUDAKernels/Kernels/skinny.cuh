@@ -1,0 +1,567 @@
+// The product of decoding: at most 16 rows of x, bound by reading the weights.
+//
+// Work is cut into units of 16 weight rows by 1 KiB of each row. Units in order of (tile of 16 rows, chunk of the row) are dealt to the
+// blocks in equal contiguous shares, so every multiprocessor reads the same number of bytes whatever the shape. In each block one
+// warp fetches units into a ring in shared memory, starting before the kernel before this one has finished (weights never change),
+// and eight warps multiply, each an eighth of a unit's columns.
+//
+// A tile that lies in several shares is finished by the block that has its last unit. Blocks go through their shares backwards, so that
+// block meets this tile last, and the others, which come before it in the grid and so have started, met it first (or have nothing
+// else): waiting for them ends. Sums are in an order that depends on the weight's shape and the number of blocks, never on the rows of x.
+#pragma once
+
+#include "epilogue.cuh"
+
+namespace skinny_shape {
+constexpr int element = sizeof(element_t);
+constexpr int consumers = VLM_CUDA_SKINNY_CONSUMERS;      // warps that multiply
+constexpr int threads = consumers * 32;                   // and their threads
+constexpr int tile = VLM_CUDA_SKINNY_TILE_ROWS;
+constexpr int chunk = VLM_CUDA_SKINNY_CHUNK_BYTES / element;  // columns of a unit
+constexpr int pitch = VLM_CUDA_SKINNY_PITCH;              // so that eight lanes that read 16 bytes meet 32 banks
+constexpr int stage = tile * pitch;
+constexpr int span = chunk / consumers;                   // columns of a warp: two groups
+constexpr int granule = 16 / element;                     // columns in 16 bytes, what a lane reads at once
+constexpr int group = 4 * granule;                        // columns that four lanes read
+constexpr int result_pitch = VLM_CUDA_SKINNY_RESULT_PITCH;
+}  // namespace skinny_shape
+
+__device__ __forceinline__ void barrier_init(uint32_t barrier, int arrivals) {
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+__device__ __forceinline__ void barrier_arrive(uint32_t barrier) {
+    asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(barrier) : "memory");
+}
+__device__ __forceinline__ bool barrier_passed(uint32_t barrier, uint32_t parity) {
+    uint32_t done;
+#if __CUDA_ARCH__ >= 900
+    asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                 : "=r"(done)
+                 : "r"(barrier), "r"(parity)
+                 : "memory");
+#else
+    asm volatile("{ .reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                 : "=r"(done)
+                 : "r"(barrier), "r"(parity)
+                 : "memory");
+#endif
+    return done;
+}
+// -DVLM_BOUNDED_WAITS turns a wait that does not end into a fault, for tests.
+__device__ __forceinline__ void count_wait(uint32_t &tries) {
+#ifdef VLM_BOUNDED_WAITS
+    if (++tries > 1u << 24) asm volatile("trap;");
+#endif
+}
+__device__ __forceinline__ void wait_until_passed(uint32_t barrier, uint32_t parity) {
+    uint32_t tries = 0;
+    while (!barrier_passed(barrier, parity)) count_wait(tries);
+}
+// Among the warps that multiply.
+__device__ __forceinline__ void consumers_meet() { asm volatile("bar.sync 1, %0;" ::"n"(skinny_shape::threads) : "memory"); }
+
+__device__ __forceinline__ uint32_t load_flag(const uint32_t *flag) {
+    uint32_t v;
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(flag) : "memory");
+    return v;
+}
+__device__ __forceinline__ void store_flag(uint32_t *flag, uint32_t v) {
+    asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(flag), "r"(v) : "memory");
+}
+
+// Where everything lies in shared memory, and this block's share.
+struct SkinnyBlock {
+    uint32_t full, empty, ring, x, results;  // shared addresses
+    int stages, chunks, low, high;           // units low ..< high
+
+    __device__ __forceinline__ SkinnyBlock(const vlm_cuda_linear &p, uint32_t shared) {
+        using namespace skinny_shape;
+        stages = p.stages;
+        full = shared;
+        empty = shared + 8 * VLM_CUDA_SKINNY_MAX_STAGES;
+        ring = shared + VLM_CUDA_SKINNY_HEADER_BYTES;
+        results = ring + stages * stage;
+        x = results + 2 * consumers * p.rows * result_pitch * 4;
+        chunks = (p.in_features + chunk - 1) / chunk;
+        int64_t units = (int64_t)((p.weight_rows + tile - 1) / tile) * chunks;
+        low = (int)(units * blockIdx.x / gridDim.x);
+        high = (int)(units * (blockIdx.x + 1) / gridDim.x);
+    }
+
+    // The block that has unit `u`.
+    __device__ __forceinline__ int owner(const vlm_cuda_linear &p, int u) const {
+        int64_t units = (int64_t)((p.weight_rows + skinny_shape::tile - 1) / skinny_shape::tile) * chunks;
+        return (int)(((int64_t)(u + 1) * gridDim.x - 1) / units);
+    }
+};
+
+// One unit of weights on its way to the ring, or only to the L2 cache.
+struct WeightSource {
+    const char *weight;
+    int64_t stride;
+    uint64_t policy = 0;
+    int chunks, t, c;
+
+    __device__ __forceinline__ WeightSource(const vlm_cuda_linear &p, const SkinnyBlock &b, int u)
+        : weight((const char *)p.weight), stride(p.weight_stride * skinny_shape::element), chunks(b.chunks) {
+#if __CUDA_ARCH__ >= 900
+        // Weights pass through the L2 cache without driving out what is read again.
+        asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+#endif
+        t = u / chunks;
+        c = u - t * chunks;
+    }
+    __device__ __forceinline__ int rows(const vlm_cuda_linear &p) const {
+        return min(skinny_shape::tile, p.weight_rows - t * skinny_shape::tile);
+    }
+    __device__ __forceinline__ int bytes(const vlm_cuda_linear &p) const {
+        return min(skinny_shape::chunk, p.in_features - c * skinny_shape::chunk) * skinny_shape::element;
+    }
+    __device__ __forceinline__ const char *row(int r) const {
+        return weight + ((int64_t)t * skinny_shape::tile + r) * stride + (int64_t)c * VLM_CUDA_SKINNY_CHUNK_BYTES;
+    }
+    __device__ __forceinline__ void step_back() {
+        if (--c < 0) {
+            c = chunks - 1;
+            t--;
+        }
+    }
+};
+
+// The fetching warp: the share's units, last first, into the ring.
+__device__ __forceinline__ void fetch_weights(const vlm_cuda_linear &p, const SkinnyBlock &b) {
+    using namespace skinny_shape;
+    int lane = threadIdx.x & 31, s = 0;
+    uint32_t parity = 1;  // of a barrier that nobody has used: the first wait on each passes
+    WeightSource source(p, b, b.high - 1);
+    for (int u = b.high - 1; u >= b.low; u--) {
+#if __CUDA_ARCH__ >= 900
+        // The ring is full and x may be long in coming: have the L2 cache fetch what comes next.
+        if (u == b.high - 1 - b.stages) {
+            WeightSource ahead = source;
+            for (int v = u; v >= b.low && v > u - p.prefetched; v--) {
+                if (lane < ahead.rows(p))
+                    asm volatile("cp.async.bulk.prefetch.L2.global.L2::cache_hint [%0], %1, %2;" ::"l"(ahead.row(lane)),
+                                 "r"(ahead.bytes(p)), "l"(ahead.policy)
+                                 : "memory");
+                ahead.step_back();
+            }
+        }
+#endif
+        wait_until_passed(b.empty + 8 * s, parity);
+        int rows = source.rows(p), bytes = source.bytes(p);
+        uint32_t target = b.ring + s * stage;
+#if __CUDA_ARCH__ >= 900
+        if (lane == 0)
+            asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state, [%0], %1; }" ::"r"(b.full + 8 * s),
+                         "r"(rows * bytes)
+                         : "memory");
+        __syncwarp();
+        if (lane < rows)
+            asm volatile(
+                "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
+                    target + lane * pitch),
+                "l"(source.row(lane)), "r"(bytes), "r"(b.full + 8 * s), "l"(source.policy)
+                : "memory");
+#else
+        for (int r = 0; r < rows; r++)
+            for (int i = lane * 16; i < bytes; i += 512) copy_async(target + r * pitch + i, source.row(r) + i);
+        asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(b.full + 8 * s) : "memory");
+#endif
+        if (++s == b.stages) {
+            s = 0;
+            parity ^= 1;
+        }
+        source.step_back();
+    }
+}
+
+__device__ __forceinline__ uint4 load_shared(uint32_t address) {
+    uint4 v;
+    asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(address));
+    return v;
+}
+__device__ __forceinline__ void store_shared(uint32_t address, uint4 v) {
+    asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+__device__ __forceinline__ float load_shared_float(uint32_t address) {
+    float v;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(address));
+    return v;
+}
+__device__ __forceinline__ void store_shared_float(uint32_t address, float v) {
+    asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(v) : "memory");
+}
+
+// The columns of 16 bytes of x.
+__device__ __forceinline__ void unpack_granule(uint4 v, float (&f)[skinny_shape::granule]) {
+#if VLM_ELEMENT == 0
+    f[0] = __uint_as_float(v.x), f[1] = __uint_as_float(v.y), f[2] = __uint_as_float(v.z), f[3] = __uint_as_float(v.w);
+#else
+    uint32_t words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        float2 pair = unpack2<element_t>(words[i]);
+        f[2 * i] = pair.x;
+        f[2 * i + 1] = pair.y;
+    }
+#endif
+}
+__device__ __forceinline__ uint4 pack_granule(const float (&f)[skinny_shape::granule]) {
+#if VLM_ELEMENT == 0
+    return make_uint4(__float_as_uint(f[0]), __float_as_uint(f[1]), __float_as_uint(f[2]), __float_as_uint(f[3]));
+#else
+    return make_uint4(
+        pack2<element_t>(f[0], f[1]), pack2<element_t>(f[2], f[3]), pack2<element_t>(f[4], f[5]), pack2<element_t>(f[6], f[7]));
+#endif
+}
+
+// Copies x to shared memory, and there normalises it. A thread touches only its own columns until the end. `norm` is the shared address
+// of the norm's weight, which was copied before, by the same threads to the same columns.
+__device__ __forceinline__ void stage_rows(const vlm_cuda_linear &p, const SkinnyBlock &b, uint32_t norm, uint32_t squares) {
+    using namespace skinny_shape;
+    const element_t *x = (const element_t *)p.x;
+    int granules = p.in_features / granule, warp = threadIdx.x >> 5;
+    for (int r0 = 0; r0 < p.rows; r0 += 4) {
+#pragma unroll 2
+        for (int i = threadIdx.x; i < granules; i += threads) {
+            uint4 v[4];
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                if (r0 + j < p.rows) v[j] = *(const uint4 *)(x + (r0 + j) * p.x_stride + i * granule);
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                if (r0 + j < p.rows) store_shared(b.x + (r0 + j) * p.staged_pitch + i * 16, v[j]);
+        }
+    }
+    if (p.norm_weight) {
+        for (int r = 0; r < p.rows; r++) {
+            float sum = 0.0f;
+            for (int i = threadIdx.x; i < granules; i += threads) {
+                float f[granule];
+                unpack_granule(load_shared(b.x + r * p.staged_pitch + i * 16), f);
+#pragma unroll
+                for (int j = 0; j < granule; j++) sum = fmaf(f[j], f[j], sum);
+            }
+            sum = warp_sum(sum);
+            if ((threadIdx.x & 31) == 0) store_shared_float(squares + (r * consumers + warp) * 4, sum);
+        }
+        consumers_meet();
+        for (int r = 0; r < p.rows; r++) {
+            float sum = 0.0f;
+#pragma unroll
+            for (int w = 0; w < consumers; w++) sum += load_shared_float(squares + (r * consumers + w) * 4);
+            float inverse = rsqrtf(sum / (float)p.in_features + p.epsilon);
+            for (int i = threadIdx.x; i < granules; i += threads) {
+                float f[granule];
+                uint32_t address = b.x + r * p.staged_pitch + i * 16;
+                unpack_granule(load_shared(address), f);
+#pragma unroll
+                for (int j = 0; j < granule; j += 4) {
+                    uint4 w = load_shared(norm + (i * granule + j) * 4);
+                    f[j] *= inverse * __uint_as_float(w.x);
+                    f[j + 1] *= inverse * __uint_as_float(w.y);
+                    f[j + 2] *= inverse * __uint_as_float(w.z);
+                    f[j + 3] *= inverse * __uint_as_float(w.w);
+                }
+                store_shared(address, pack_granule(f));
+            }
+        }
+    }
+    consumers_meet();
+}
+
+// What the lanes of a warp multiply with a unit: x at the same columns as their weights, and the sums so far. A lane 4 g + q has the
+// columns q · granule ... of each group, of weight rows g and g + 8.
+template <int N>
+struct Products {
+#if VLM_ELEMENT == 0
+    float sums[2][N];
+
+    __device__ __forceinline__ void clear() {
+#pragma unroll
+        for (int n = 0; n < N; n++) sums[0][n] = sums[1][n] = 0.0f;
+    }
+#else
+    float sums[N / 8][4];
+
+    __device__ __forceinline__ void clear() {
+#pragma unroll
+        for (int n = 0; n < N / 8; n++) sums[n][0] = sums[n][1] = sums[n][2] = sums[n][3] = 0.0f;
+    }
+#endif
+};
+
+__device__ __forceinline__ uint4 load_x(const vlm_cuda_linear &p, const SkinnyBlock &b, int row, int k) {
+    if (row >= p.rows || k >= p.in_features) return make_uint4(0, 0, 0, 0);
+    if (p.staged) return load_shared(b.x + row * p.staged_pitch + k * skinny_shape::element);
+    return *(const uint4 *)((const element_t *)p.x + row * p.x_stride + k);
+}
+
+#if VLM_ELEMENT != 0
+// x of a unit in registers: the second operand of the matrix instructions, loaded a unit ahead.
+template <int N>
+struct Inputs {
+    uint4 v[2][N / 8];
+
+    __device__ __forceinline__ void load(const vlm_cuda_linear &p, const SkinnyBlock &b, int k) {
+#pragma unroll
+        for (int j = 0; j < 2; j++)
+#pragma unroll
+            for (int n = 0; n < N / 8; n++)
+                v[j][n] = load_x(p, b, n * 8 + ((threadIdx.x & 31) >> 2), k + j * skinny_shape::group);
+    }
+};
+
+// The k of a matrix instruction may be in any order as long as both operands agree: a lane's 16 bytes serve two instructions.
+template <int N>
+__device__ __forceinline__ void multiply(Products<N> &products, const uint4 (&a)[2][2], const Inputs<N> &x) {
+#pragma unroll
+    for (int j = 0; j < 2; j++) {
+        uint32_t first[4] = {a[j][0].x, a[j][1].x, a[j][0].y, a[j][1].y};
+        uint32_t second[4] = {a[j][0].z, a[j][1].z, a[j][0].w, a[j][1].w};
+#pragma unroll
+        for (int n = 0; n < N / 8; n++) {
+            mma_16x8x16<element_t>(products.sums[n], first, x.v[j][n].x, x.v[j][n].y);
+            mma_16x8x16<element_t>(products.sums[n], second, x.v[j][n].z, x.v[j][n].w);
+        }
+    }
+}
+#endif
+
+// Writes a warp's sums of a tile to shared memory, `[token][weight row]`.
+template <int N>
+__device__ __forceinline__ void write_results(const vlm_cuda_linear &p, Products<N> &products, uint32_t target) {
+    using namespace skinny_shape;
+    int lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
+#if VLM_ELEMENT == 0
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        if (n >= p.rows) break;
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float v = products.sums[h][n];
+            v += __shfl_xor_sync(0xffffffffu, v, 1);
+            v += __shfl_xor_sync(0xffffffffu, v, 2);
+            if (q == 0) store_shared_float(target + (n * result_pitch + g + 8 * h) * 4, v);
+        }
+    }
+#else
+#pragma unroll
+    for (int n = 0; n < N / 8; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            int token = n * 8 + 2 * q + (i & 1);
+            if (token < p.rows) store_shared_float(target + (token * result_pitch + g + 8 * (i >> 1)) * 4, products.sums[n][i]);
+        }
+#endif
+}
+
+// The thread's element of a tile: token `e / 16`, weight row `e % 16`; and what its epilogue needs, loaded while weights are on their way.
+struct TileElement {
+    bool active;
+    int e, w;
+    float bias, up_bias, scale, previous;
+
+    __device__ __forceinline__ void begin(const vlm_cuda_linear &p, int t) {
+        e = threadIdx.x;
+        w = t * skinny_shape::tile + (e & 15);
+        bool gated = p.epilogue == VLM_CUDA_GATED;
+        active = e < p.rows * 16 && (gated ? (e & 8) == 0 : w < p.out_columns);
+        bias = up_bias = previous = 0.0f;
+        scale = 1.0f;
+        if (!active) return;
+        if (p.bias) {
+            bias = p.bias[w];
+            if (gated) up_bias = p.bias[w + 8];
+        }
+        if (p.epilogue == VLM_CUDA_SCALED_ACCUMULATE) scale = p.scale[w];
+        if (p.epilogue == VLM_CUDA_ACCUMULATE || p.epilogue == VLM_CUDA_SCALED_ACCUMULATE) previous = load_out(p, e >> 4, w);
+    }
+
+    __device__ __forceinline__ void finish(const vlm_cuda_linear &p, float v, float up) const {
+        if (p.epilogue == VLM_CUDA_GATED) {
+            int column = (w >> 4) * 8 + (w & 7);
+            if (column < p.out_columns) store_out(p, e >> 4, column, activate(p.activation, v + bias) * (up + up_bias));
+        } else {
+            store_out(p, e >> 4, w, finished(p, v, bias, scale, previous));
+        }
+    }
+};
+
+// What the blocks before this one have of the tile it finishes, for this thread's element.
+struct OtherShares {
+    bool gathered = false;
+    float sum = 0.0f, up = 0.0f;
+
+    // Reads the others' sums in the order of the blocks; gives up when one is not there yet and `waits` is false.
+    __device__ __forceinline__ void gather(const vlm_cuda_linear &p, int first, const TileElement &mine, bool waits) {
+        if (gathered) return;
+        for (int other = first; other < (int)blockIdx.x; other++) {
+            uint32_t tries = 0;
+            while (!load_flag(p.flags + other)) {
+                if (!waits) return;
+                count_wait(tries);
+            }
+        }
+        gathered = true;
+        if (!mine.active) return;
+        for (int other = first; other < (int)blockIdx.x; other++) {
+            sum += p.partials[other * 256 + mine.e];
+            if (p.epilogue == VLM_CUDA_GATED) up += p.partials[other * 256 + mine.e + 8];
+        }
+    }
+};
+
+// A warp of the eight that multiply.
+template <int N>
+__device__ __forceinline__ void multiply_units(const vlm_cuda_linear &p, const SkinnyBlock &b) {
+    using namespace skinny_shape;
+    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
+    int column = warp * span + q * granule;  // of the lane in a unit
+    bool gated = p.epilogue == VLM_CUDA_GATED;
+    int t = (b.high - 1) / b.chunks, c = (b.high - 1) - t * b.chunks;
+    int s = 0, buffer = 0;
+    uint32_t parity = 0;
+    Products<N> products;
+    products.clear();
+    TileElement mine;
+    mine.begin(p, t);
+    OtherShares others;
+#if VLM_ELEMENT != 0
+    Inputs<N> x;
+    x.load(p, b, c * chunk + column);
+#endif
+    for (int u = b.high - 1; u >= b.low; u--) {
+        int k = c * chunk + column;
+#if VLM_ELEMENT != 0
+        Inputs<N> next = x;
+        if (u > b.low) next.load(p, b, (c == 0 ? b.chunks - 1 : c - 1) * chunk + column);
+#endif
+        wait_until_passed(b.full + 8 * s, parity);
+        uint4 a[2][2];
+        uint32_t source = b.ring + s * stage + g * pitch + warp * (span * element) + q * 16;
+#pragma unroll
+        for (int j = 0; j < 2; j++)
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                a[j][h] = load_shared(source + h * 8 * pitch + j * 64);
+                // Past the end of a row the ring holds old bytes, which could be infinities.
+                if (k + j * group >= p.in_features) a[j][h] = make_uint4(0, 0, 0, 0);
+            }
+        __syncwarp();
+        if (lane == 0) barrier_arrive(b.empty + 8 * s);
+        if (++s == b.stages) {
+            s = 0;
+            parity ^= 1;
+        }
+#if VLM_ELEMENT == 0
+#pragma unroll
+        for (int j = 0; j < 2; j++) {
+            float w0[granule], w1[granule];
+            unpack_granule(a[j][0], w0);
+            unpack_granule(a[j][1], w1);
+#pragma unroll
+            for (int n = 0; n < N; n++) {
+                if (n >= p.rows) break;
+                float f[granule];
+                unpack_granule(load_x(p, b, n, k + j * group), f);
+#pragma unroll
+                for (int i = 0; i < granule; i++) {
+                    products.sums[0][n] = fmaf(w0[i], f[i], products.sums[0][n]);
+                    products.sums[1][n] = fmaf(w1[i], f[i], products.sums[1][n]);
+                }
+            }
+        }
+#else
+        multiply<N>(products, a, x);
+        x = next;
+#endif
+        if (c > 0 && u > b.low) {
+            c--;
+            continue;
+        }
+
+        // The share's part of the tile is complete: add up the warps, in order.
+        uint32_t results = b.results + buffer * consumers * p.rows * result_pitch * 4;
+        write_results<N>(p, products, results + warp * p.rows * result_pitch * 4);
+        buffer ^= 1;
+        consumers_meet();
+        bool finishes = (t + 1) * b.chunks <= b.high, shared = t * b.chunks < b.low;
+        float v = 0.0f, up = 0.0f;
+        int e = mine.e;
+        if (e < p.rows * 16) {
+            uint32_t source = results + ((e >> 4) * result_pitch + (e & 15)) * 4;
+#pragma unroll
+            for (int w = 0; w < consumers; w++) {
+                v += load_shared_float(source + w * p.rows * result_pitch * 4);
+                if (gated && !(e & 8)) up += load_shared_float(source + (w * p.rows * result_pitch + 8) * 4);
+            }
+        }
+        if (!finishes) {
+            if (e < p.rows * 16) p.partials[blockIdx.x * 256 + e] = v;
+            __threadfence();
+            consumers_meet();
+            if (threadIdx.x == 0) store_flag(p.flags + blockIdx.x, 1);
+        } else {
+            if (shared) {
+                others.gather(p, b.owner(p, t * b.chunks), mine, true);
+                v += others.sum;
+                up += others.up;
+            }
+            if (mine.active) mine.finish(p, v, up);
+            if (shared) {
+                // Everybody has read; the flags are this block's to clear, and the next kernel's to set.
+                consumers_meet();
+                int first = b.owner(p, t * b.chunks);
+                for (int other = first + threadIdx.x; other < (int)blockIdx.x; other += threads) p.flags[other] = 0;
+            }
+        }
+        if (u > b.low) {
+            products.clear();
+            c = b.chunks - 1;
+            t--;
+            mine.begin(p, t);
+            // Most often the others are long done, and their sums can come while weights are on their way.
+            if (t * b.chunks < b.low) others.gather(p, b.owner(p, t * b.chunks), mine, false);
+        }
+    }
+}
+
+template <int N>
+__device__ __forceinline__ void skinny(const vlm_cuda_linear &p) {
+    using namespace skinny_shape;
+    extern __shared__ __align__(128) uint8_t shared[];
+    SkinnyBlock b(p, shared_address(shared));
+    allow_next();
+    if (threadIdx.x == 0) {
+        for (int s = 0; s < b.stages; s++) {
+#if __CUDA_ARCH__ >= 900
+            barrier_init(b.full + 8 * s, 1);
+#else
+            barrier_init(b.full + 8 * s, 32);
+#endif
+            barrier_init(b.empty + 8 * s, consumers);
+        }
+#if __CUDA_ARCH__ >= 900
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+    }
+    __syncthreads();
+    if (threadIdx.x >= threads) {
+        fetch_weights(p, b);
+        return;
+    }
+    uint32_t squares = b.full + 16 * VLM_CUDA_SKINNY_MAX_STAGES;
+    uint32_t norm = b.x + p.rows * p.staged_pitch;
+    if (p.norm_weight) {
+        for (int i = threadIdx.x; i < p.in_features / granule; i += threads)
+#pragma unroll
+            for (int j = 0; j < granule; j += 4)
+                store_shared(norm + (i * granule + j) * 4, *(const uint4 *)(p.norm_weight + i * granule + j));
+    }
+    wait_for_previous();
+    if (p.staged) stage_rows(p, b, norm, squares);
+    if (b.low < b.high) multiply_units<N>(p, b);
+}
