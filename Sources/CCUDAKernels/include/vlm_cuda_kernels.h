@@ -18,6 +18,11 @@ typedef unsigned short uint16_t;
 
 // Device pointers are `void *`, so that Swift sees raw pointers; kernels cast them to the element type they were compiled for.
 
+/// The driver's CUtensorMap: how the copy engine of Hopper finds a tile of a matrix. Opaque; passed by value.
+typedef struct {
+    __attribute__((aligned(64))) uint64_t words[16];
+} vlm_cuda_tensor_map;
+
 #include "vlm_cuda_elementwise.h"
 #include "vlm_cuda_linear.h"
 #include "vlm_cuda_gemm.h"
