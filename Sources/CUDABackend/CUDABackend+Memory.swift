@@ -54,33 +54,6 @@ extension CUDABackend {
         }
     }
 
-    package func copy(_ source: Tensor, into out: Tensor) throws {
-        guard source.shape == out.shape, source.dtype == out.dtype else {
-            throw TensorError(
-                .shapeMismatch, operation: "copy",
-                detail: "from \(source.shape) of \(source.dtype) into \(out.shape) of \(out.dtype)")
-        }
-        let size = source.dtype.size
-        guard source.count > 0 else { return }
-        context.makeCurrent()
-        if source.isContiguous, out.isContiguous {
-            try check(
-                cuda.api.pointee.cuMemcpyDtoDAsync_v2(out.pointer, source.pointer, source.byteCount, stream),
-                "cuMemcpyDtoDAsync")
-            return
-        }
-        var copy = vlm_cu_copy_2d()
-        copy.source_type = UInt32(VLM_CU_MEMORY_DEVICE)
-        copy.source_device = UnsafeRawPointer(source.pointer)
-        copy.source_pitch = source.rowStride * size
-        copy.type = UInt32(VLM_CU_MEMORY_DEVICE)
-        copy.device = out.pointer
-        copy.pitch = out.rowStride * size
-        copy.width = source.width * size
-        copy.height = source.rows
-        try check(cuda.api.pointee.cuMemcpy2DAsync_v2(&copy, stream), "cuMemcpy2DAsync")
-    }
-
     package func synchronize() throws {
         try refuseWhileRecording("synchronize")
         context.makeCurrent()
