@@ -13,6 +13,9 @@ static const unsigned char ptx_cuh[] = {
 static const unsigned char mma_cuh[] = {
 #embed "Kernels/mma.cuh"
     , 0};
+static const unsigned char hopper_cuh[] = {
+#embed "Kernels/hopper.cuh"
+    , 0};
 static const unsigned char vectors_cuh[] = {
 #embed "Kernels/vectors.cuh"
     , 0};
@@ -87,6 +90,7 @@ static const vlm_cuda_source all[] = {
     FILE_NAMED("ptx.cuh", ptx_cuh),
     FILE_NAMED("mma.cuh", mma_cuh),
     FILE_NAMED("vectors.cuh", vectors_cuh),
+    FILE_NAMED("hopper.cuh", hopper_cuh),
     FILE_NAMED("elementwise.cu", elementwise_cu),
     FILE_NAMED("epilogue.cuh", epilogue_cuh),
     FILE_NAMED("skinny.cuh", skinny_cuh),

@@ -1,1 +1,483 @@
-#include "ptx.cuh"
+// out[T, F] = epilogue(x[T, K] · W[F, K]^T) on Hopper's asynchronous tensor cores.
+//
+// Features are the rows of the tensor cores' tiles and tokens the columns: features come in multiples of the tile, while the
+// number of tokens is anything, and a tile may have any multiple of 16 of them. A block is one warp that copies tiles of both
+// operands into a ring of stages, and two groups of four warps that multiply, each its half of the features. Blocks stay and walk
+// over tiles, so that copies for the next tile run under the epilogue of this one. Tiles that would fill the multiprocessors
+// unevenly are cut along K: whoever finishes a tile's last part adds the parts up, always in the same order.
+#ifndef VLM_OPTION
+#define VLM_OPTION 8
+#endif
+#define VLM_WATCHDOG (VLM_OPTION >> 13 & 1)
+#include "hopper.cuh"
+
+#if __CUDA_ARCH_FEAT_SM90_ALL && VLM_ELEMENT != 0
+
+static constexpr int TOKENS = (VLM_OPTION & 31) * 16;
+static constexpr int HALVES = (VLM_OPTION >> 5 & 1) + 1;
+static constexpr bool PAIR = VLM_OPTION >> 6 & 1;
+static constexpr int EPILOGUE = VLM_OPTION >> 7 & 7;
+static constexpr int ACTIVATION = VLM_OPTION >> 10 & 7;
+
+static constexpr int DEPTH = VLM_CUDA_GEMM_DEPTH;
+static constexpr int FEATURES = 128 * HALVES;
+static constexpr int STAGES = vlm_cuda_gemm_stages(TOKENS, HALVES, EPILOGUE);
+static constexpr int STAGE_BYTES = vlm_cuda_gemm_stage_bytes(TOKENS, HALVES);
+static constexpr int WEIGHT_BYTES = FEATURES * DEPTH * 2;
+static constexpr int CHUNK = vlm_cuda_gemm_chunk(TOKENS);
+static constexpr int BUFFER_BYTES = vlm_cuda_gemm_buffer_bytes(TOKENS, EPILOGUE);
+static constexpr int BLOCKS_PER_WORKER = PAIR ? 2 : 1;
+static_assert(STAGES >= 2 && TOKENS % CHUNK == 0 && CHUNK % 8 == 0, "tile");
+
+// Where things are in shared memory, as addresses.
+struct layout_t {
+    uint32_t stages, buffers, barriers;
+
+    __device__ uint32_t weight(int stage) const { return stages + stage * STAGE_BYTES; }
+    __device__ uint32_t x(int stage) const { return weight(stage) + WEIGHT_BYTES; }
+    __device__ uint32_t full(int stage) const { return barriers + stage * 8; }
+    __device__ uint32_t empty(int stage) const { return barriers + (STAGES + stage) * 8; }
+    __device__ uint32_t residual(int half, int i) const { return barriers + (2 * STAGES + 2 * half + i) * 8; }
+    __device__ uint32_t buffer(int half, int i) const { return buffers + (2 * half + i) * BUFFER_BYTES; }
+};
+static_assert((2 * 12 + 4) * 8 <= VLM_CUDA_GEMM_BARRIER_BYTES - 16, "barriers");
+
+// A tile, or a part of one along K: steps `begin ..< end` of 64.
+struct part_t {
+    int tile, begin, end;
+    // Where the tile lies: its first feature (of this block) and its first token.
+    int feature, token;
+};
+
+// The parts that a worker does, in order.
+struct walk_t {
+    int step, last_step, tile, tiles;
+
+    __device__ walk_t(const vlm_cuda_gemm &p, int worker, int workers) {
+        step = worker * p.share + min(worker, p.longer_shares);
+        last_step = step + p.share + (worker < p.longer_shares ? 1 : 0);
+        tile = p.split_tiles + worker;
+        tiles = p.feature_tiles * p.token_tiles;
+    }
+    __device__ bool next(const vlm_cuda_gemm &p, int workers, int rank, part_t &part) {
+        if (step < last_step) {
+            part.tile = step / p.blocks;
+            part.begin = step - part.tile * p.blocks;
+            part.end = min(p.blocks, part.begin + last_step - step);
+            step += part.end - part.begin;
+        } else if (tile < tiles) {
+            part.tile = tile;
+            part.begin = 0;
+            part.end = p.blocks;
+            tile += workers;
+        } else {
+            return false;
+        }
+        int group_tiles = p.group * p.feature_tiles;
+        int group = part.tile / group_tiles, inside = part.tile - group * group_tiles;
+        int wide = min(p.group, p.token_tiles - group * p.group);
+        int row = inside / wide;
+        part.feature = (row * BLOCKS_PER_WORKER + rank) * FEATURES;
+        part.token = (group * p.group + inside - row * wide) * TOKENS;
+        return true;
+    }
+};
+
+// The worker that does step `step` of the split tiles.
+__device__ __forceinline__ int worker_of(const vlm_cuda_gemm &p, int step) {
+    int longer = p.longer_shares * (p.share + 1);
+    return step < longer ? step / (p.share + 1) : p.longer_shares + (step - longer) / p.share;
+}
+
+// 0.5 x (1 + erf(x / √2)) with erfc by formula 7.1.26 of Abramowitz and Stegun (error of erf under 1.5e-7): results are rounded to
+// 16 bits, and erff costs twice as much.
+__device__ __forceinline__ float gelu(float x) {
+    float z = fabsf(x) * 0.70710678118654752f;
+    float t = __fdividef(1.0f, fmaf(0.3275911f, z, 1.0f));
+    float s = fmaf(fmaf(fmaf(fmaf(1.061405429f, t, -1.453152027f), t, 1.421413741f), t, -0.284496736f), t, 0.254829592f);
+    float tail = 0.5f * x * (s * t * __expf(-z * z));
+    return x > 0.0f ? x - tail : tail;
+}
+__device__ __forceinline__ float apply(float x) {
+    if (ACTIVATION == VLM_CUDA_GELU) return gelu(x);
+    if (ACTIVATION == VLM_CUDA_SILU) return __fdividef(x, 1.0f + __expf(-x));
+    return activate(ACTIVATION, x);
+}
+
+// MARK: The warp that copies
+
+__device__ __forceinline__ void copy_tiles(const vlm_cuda_gemm &p, layout_t at, int worker, int workers, int rank) {
+    const uint64_t weight_hint = p.weights_once ? EVICT_FIRST : EVICT_NORMAL;
+    auto load_weight = [&](int stage, int k, const part_t &part) {
+        load_tile(at.weight(stage), &p.weight, k * DEPTH, part.feature, at.full(stage), weight_hint);
+    };
+    auto load_x = [&](int stage, int k, const part_t &part) {
+        if (PAIR) {
+            const int half = TOKENS / 2;
+            load_tile_multicast(at.x(stage) + rank * half * DEPTH * 2, &p.x, k * DEPTH, part.token + rank * half, at.full(stage), 3,
+                                EVICT_LAST);
+        } else {
+            load_tile(at.x(stage), &p.x, k * DEPTH, part.token, at.full(stage), EVICT_LAST);
+        }
+    };
+
+    walk_t walk(p, worker, workers);
+    part_t part;
+    int stage = 0;
+    uint32_t phase = 0;
+    bool first = true;
+    while (walk.next(p, workers, rank, part)) {
+        int k = part.begin;
+        if (first) {
+            // Weights do not depend on the kernel before this one.
+            int early = min(STAGES, part.end - part.begin);
+            for (int i = 0; i < early; i++) {
+                barrier_expect(at.full(i), STAGE_BYTES);
+                load_weight(i, k + i, part);
+            }
+            wait_for_previous();
+            for (int i = 0; i < early; i++) load_x(i, k + i, part);
+            k += early;
+            stage = early == STAGES ? 0 : early;
+            phase = early == STAGES ? 1 : 0;
+            first = false;
+        }
+        for (; k < part.end; k++) {
+            barrier_wait(at.empty(stage), phase ^ 1);
+            barrier_expect(at.full(stage), STAGE_BYTES);
+            load_weight(stage, k, part);
+            load_x(stage, k, part);
+            if (++stage == STAGES) {
+                stage = 0;
+                phase ^= 1;
+            }
+        }
+    }
+    if (first) wait_for_previous();
+}
+
+// MARK: The warps that multiply
+
+struct multiplier_t {
+    const vlm_cuda_gemm &p;
+    layout_t at;
+    // Which half of the features, thread in the group of 128, warp of it, lane.
+    int half, thread, warp, lane;
+    int stage = 0;
+    uint32_t phase = 0;
+    int turn = 0;
+    uint32_t residual_phases = 0;
+    float sums[HALVES][TOKENS / 2];
+    // Of rows r and r + 8 of each 64 features.
+    float bias[HALVES][2], scale[HALVES][2];
+
+    __device__ multiplier_t(const vlm_cuda_gemm &p, layout_t at, int index)
+        : p(p), at(at), half(index >> 7), thread(index & 127), warp(index >> 5 & 3), lane(index & 31) {}
+
+    __device__ __forceinline__ bool leads() const { return thread == 0; }
+
+    // First feature of the 64 that this group multiplies together.
+    __device__ __forceinline__ int feature(const part_t &part, int i) const { return part.feature + (half * HALVES + i) * 64; }
+
+    __device__ __forceinline__ void release(int stage) {
+        if (PAIR) {
+            if (lane < 2) barrier_arrive_in(at.empty(stage), lane);
+        } else if (lane == 0) {
+            barrier_arrive(at.empty(stage));
+        }
+    }
+
+    // The compiler must not move uses of the sums across this.
+    __device__ __forceinline__ void hold_sums() {
+#pragma unroll
+        for (int i = 0; i < HALVES; i++) {
+#pragma unroll
+            for (int j = 0; j < TOKENS / 2; j++) asm volatile("" : "+f"(sums[i][j])::"memory");
+        }
+    }
+
+    __device__ __forceinline__ void multiply(const part_t &part) {
+        hold_sums();
+        int before = stage;
+        for (int k = part.begin; k < part.end; k++) {
+            barrier_wait(at.full(stage), phase);
+            uint64_t a = operand(at.weight(stage) + half * HALVES * 64 * DEPTH * 2), b = operand(at.x(stage));
+            wgmma_fence();
+#pragma unroll
+            for (int step = 0; step < DEPTH / 16; step++) {
+#pragma unroll
+                for (int i = 0; i < HALVES; i++) {
+                    wgmma<TOKENS>::multiply(
+                        sums[i], a + i * (64 * DEPTH * 2 >> 4) + step * 2, b + step * 2, k != part.begin || step != 0);
+                }
+            }
+            wgmma_commit();
+            if (k != part.begin) {
+                wgmma_wait<1>();
+                release(before);
+            }
+            before = stage;
+            if (++stage == STAGES) {
+                stage = 0;
+                phase ^= 1;
+            }
+        }
+        wgmma_wait<0>();
+        release(before);
+        hold_sums();
+    }
+
+    __device__ __forceinline__ void load_bias(const part_t &part) {
+#pragma unroll
+        for (int i = 0; i < HALVES; i++) {
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                int f = feature(part, i) + warp * 16 + h * 8 + (lane >> 2);
+                bias[i][h] = p.bias && f < p.features ? p.bias[f] : 0.0f;
+                if (EPILOGUE == VLM_CUDA_GEMM_ACCUMULATE) scale[i][h] = p.scale && f < p.features ? p.scale[f] : 1.0f;
+            }
+        }
+    }
+
+    // Gives this part to whoever finishes the tile. Returns whether that is us, with the whole tile's sums.
+    __device__ __forceinline__ bool combine(const part_t &part, int worker, int rank, volatile uint32_t *block_is_last) {
+        const int first_step = part.tile * p.blocks;
+        const int first = worker_of(p, first_step), last = worker_of(p, first_step + p.blocks - 1);
+        auto place = [&](int w) {
+            int begins = w * p.share + min(w, p.longer_shares);
+            int slot = (w * 2 + (begins <= first_step ? 1 : 0)) * BLOCKS_PER_WORKER + rank;
+            return reinterpret_cast<float4 *>(p.partials) + (int64_t)slot * (FEATURES * TOKENS / 4)
+                + half * HALVES * (TOKENS / 8) * 128 + thread;
+        };
+        float4 *mine = place(worker);
+#pragma unroll
+        for (int i = 0; i < HALVES; i++) {
+#pragma unroll
+            for (int j = 0; j < TOKENS / 8; j++) {
+                const float *s = &sums[i][4 * j];
+                mine[(i * (TOKENS / 8) + j) * 128] = make_float4(s[0], s[1], s[2], s[3]);
+            }
+        }
+        __threadfence();
+        named_barrier(3, 256);
+        if (half == 0 && thread == 0) {
+            uint32_t *counter = p.counters + part.tile * BLOCKS_PER_WORKER + rank;
+            uint32_t arrived = atomicAdd(counter, 1);
+            bool is_last = arrived == (uint32_t)(last - first);
+            if (is_last) *counter = 0;
+            *block_is_last = is_last;
+        }
+        named_barrier(3, 256);
+        if (!*block_is_last) return false;
+        __threadfence();
+#pragma unroll
+        for (int i = 0; i < HALVES; i++) {
+#pragma unroll
+            for (int j = 0; j < TOKENS / 2; j++) sums[i][j] = 0.0f;
+        }
+        for (int w = first; w <= last; w++) {
+            const float4 *from = place(w);
+#pragma unroll
+            for (int i = 0; i < HALVES; i++) {
+#pragma unroll
+                for (int j = 0; j < TOKENS / 8; j++) {
+                    float4 v = __ldcg(from + (i * (TOKENS / 8) + j) * 128);
+                    float *s = &sums[i][4 * j];
+                    s[0] += v.x;
+                    s[1] += v.y;
+                    s[2] += v.z;
+                    s[3] += v.w;
+                }
+            }
+        }
+        return true;
+    }
+
+    static constexpr int CHUNKS = TOKENS / CHUNK;
+
+    __device__ __forceinline__ void load_residual(const part_t &part, int n) {
+        uint32_t barrier = at.residual(half, n & 1);
+        barrier_expect(barrier, BUFFER_BYTES);
+        load_tile(at.buffer(half, n & 1), &p.out_map, feature(part, n / CHUNKS), part.token + n % CHUNKS * CHUNK, barrier,
+                  EVICT_NORMAL);
+    }
+    // Starts the copies of what the first two chunks add to.
+    __device__ __forceinline__ void start_residuals(const part_t &part) {
+        if (EPILOGUE == VLM_CUDA_GEMM_ACCUMULATE && leads()) {
+            wait_stores_read<0>();
+            load_residual(part, 0);
+            if (HALVES * CHUNKS > 1) load_residual(part, 1);
+        }
+    }
+
+    // One 8-token block of chunk `c`, finished: features r and r + 8, two tokens each.
+    __device__ __forceinline__ void finish(int i, int block, float (&v)[4]) {
+#pragma unroll
+        for (int n = 0; n < 4; n++) v[n] = sums[i][4 * block + n] + bias[i][n >> 1];
+    }
+
+    __device__ __forceinline__ void store_chunk(uint32_t buffer, int i, int c) {
+        constexpr int BLOCKS = CHUNK / 8;
+        const int row = lane & 7, matrix = lane >> 3;
+        if constexpr (EPILOGUE == VLM_CUDA_GEMM_GATED) {
+            uint32_t address = buffer + (matrix * 8 + row) * 64 + ((warp ^ (row >> 1)) << 4);
+            auto gated = [&](int block) {
+                float v[4];
+                finish(i, block, v);
+                return pack2<element_t>(apply(v[0]) * v[2], apply(v[1]) * v[3]);
+            };
+#pragma unroll
+            for (int j = 0; j < BLOCKS; j += 4) {
+                const int b = c * BLOCKS + j;
+                if (j + 4 <= BLOCKS) {
+                    store_transposed(address + j * 512, gated(b), gated(b + 1), gated(b + 2), gated(b + 3));
+                } else {
+                    if (BLOCKS - j >= 2) store_transposed(address + j * 512, gated(b), gated(b + 1));
+                    if (BLOCKS - j == 1) store_transposed(address + j * 512, gated(b));
+                    // The third of three: its row addresses come from the first eight lanes.
+                    if (BLOCKS - j == 3) store_transposed(address + (j + 2) * 512, gated(b + 2));
+                }
+            }
+        } else {
+            uint32_t address = buffer + row * 128 + (((warp * 2 + (matrix & 1)) ^ row) << 4);
+            uint32_t address4 = address + (matrix >> 1) * 1024;
+            auto pair = [&](int j, uint32_t &low, uint32_t &high) {
+                float v[4];
+                finish(i, c * BLOCKS + j, v);
+                if (EPILOGUE == VLM_CUDA_GEMM_ACCUMULATE) {
+                    uint32_t a, b;
+                    load_transposed(address + j * 1024, a, b);
+                    float2 x = unpack2<element_t>(a), y = unpack2<element_t>(b);
+                    v[0] = fmaf(scale[i][0], v[0], x.x);
+                    v[1] = fmaf(scale[i][0], v[1], x.y);
+                    v[2] = fmaf(scale[i][1], v[2], y.x);
+                    v[3] = fmaf(scale[i][1], v[3], y.y);
+                }
+                if (EPILOGUE == VLM_CUDA_GEMM_ACTIVATE) {
+#pragma unroll
+                    for (int n = 0; n < 4; n++) v[n] = apply(v[n]);
+                }
+                low = pack2<element_t>(v[0], v[1]);
+                high = pack2<element_t>(v[2], v[3]);
+            };
+#pragma unroll
+            for (int j = 0; j < BLOCKS; j += 2) {
+                uint32_t a, b, d, e;
+                pair(j, a, b);
+                if (j + 2 <= BLOCKS) {
+                    pair(j + 1, d, e);
+                    store_transposed(address4 + j * 1024, a, b, d, e);
+                } else {
+                    store_transposed(address + j * 1024, a, b);
+                }
+            }
+        }
+    }
+
+    __device__ __forceinline__ void store(const part_t &part) {
+        if constexpr (EPILOGUE == VLM_CUDA_GEMM_FLOAT32) {
+            float *out = static_cast<float *>(p.out);
+#pragma unroll
+            for (int i = 0; i < HALVES; i++) {
+                int f = feature(part, i) + warp * 16 + (lane >> 2);
+#pragma unroll
+                for (int j = 0; j < TOKENS / 8; j++) {
+                    float v[4];
+                    finish(i, j, v);
+#pragma unroll
+                    for (int n = 0; n < 4; n++) {
+                        int t = part.token + j * 8 + (lane & 3) * 2 + (n & 1), g = f + (n >> 1) * 8;
+                        if (t < p.tokens && g < p.out_features) out[t * p.out_stride + g] = v[n];
+                    }
+                }
+            }
+        } else {
+            constexpr bool ADDS = EPILOGUE == VLM_CUDA_GEMM_ACCUMULATE;
+#pragma unroll
+            for (int n = 0; n < HALVES * CHUNKS; n++) {
+                const int which = ADDS ? n & 1 : turn;
+                const uint32_t buffer = at.buffer(half, which);
+                if (ADDS) {
+                    barrier_wait(at.residual(half, which), residual_phases >> which & 1);
+                    residual_phases ^= 1u << which;
+                } else {
+                    if (leads()) wait_stores_read<1>();
+                    named_barrier(1 + half, 128);
+                }
+                store_chunk(buffer, n / CHUNKS, n % CHUNKS);
+                fence_async_shared();
+                named_barrier(1 + half, 128);
+                if (leads()) {
+                    int column = feature(part, n / CHUNKS);
+                    store_tile(buffer, &p.out_map, EPILOGUE == VLM_CUDA_GEMM_GATED ? column / 2 : column,
+                               part.token + n % CHUNKS * CHUNK);
+                    if (ADDS && n + 2 < HALVES * CHUNKS) {
+                        wait_stores_read<0>();
+                        load_residual(part, n + 2);
+                    }
+                }
+                turn ^= 1;
+            }
+        }
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(VLM_CUDA_GEMM_THREADS, 1) gemm(const __grid_constant__ vlm_cuda_gemm p) {
+    extern __shared__ uint8_t shared[];
+    const int group = threadIdx.x >> 7;
+    const int rank = PAIR ? (int)cluster_rank() : 0;
+    const int worker = (int)blockIdx.x / BLOCKS_PER_WORKER, workers = (int)gridDim.x / BLOCKS_PER_WORKER;
+    layout_t at;
+    at.stages = (shared_address(shared) + 1023) & ~1023u;
+    at.buffers = at.stages + STAGES * STAGE_BYTES;
+    at.barriers = at.buffers + 4 * BUFFER_BYTES;
+    // One word after the barriers: whether this block finishes a tile that several had parts of.
+    volatile uint32_t *last = reinterpret_cast<uint32_t *>(
+        shared + (at.barriers - shared_address(shared)) + VLM_CUDA_GEMM_BARRIER_BYTES - 16);
+
+    if (threadIdx.x == 0) {
+        prefetch_map(&p.weight);
+        prefetch_map(&p.x);
+        for (int i = 0; i < STAGES; i++) {
+            barrier_init(at.full(i), 1);
+            barrier_init(at.empty(i), 8 * BLOCKS_PER_WORKER);
+        }
+        for (int i = 0; i < 4; i++) barrier_init(at.residual(i >> 1, i & 1), 1);
+        barrier_init_fence();
+    }
+    if (PAIR) {
+        cluster_sync();
+    } else {
+        __syncthreads();
+    }
+    allow_next();
+
+    if (group == 0) {
+        give_registers<40>();
+        if (threadIdx.x == 0) copy_tiles(p, at, worker, workers, rank);
+        __syncwarp();
+    } else {
+        take_registers<232>();
+        wait_for_previous();
+        multiplier_t m(p, at, threadIdx.x - 128);
+        walk_t walk(p, worker, workers);
+        part_t part;
+        while (walk.next(p, workers, rank, part)) {
+            const bool whole = part.end - part.begin == p.blocks;
+            m.load_bias(part);
+            if (whole) m.start_residuals(part);
+            m.multiply(part);
+            if (!whole) {
+                if (!m.combine(part, worker, rank, last)) continue;
+                m.start_residuals(part);
+            }
+            m.store(part);
+        }
+        if (m.leads()) wait_stores();
+        __syncwarp();
+    }
+    // Neither block may leave while the other still signals its barriers or copies into its memory.
+    if (PAIR) cluster_sync();
+}
+
+#endif

@@ -1,5 +1,109 @@
-// Parameters of the kernels in gemm.cu; see vlm_cuda_kernels.h.
+// Parameters of the matrix multiplication for Hopper in gemm.cu; see vlm_cuda_kernels.h.
+//
+// A program is compiled for one shape of tile and one epilogue. What follows from those is computed here, for both sides.
 #ifndef VLM_CUDA_GEMM_H
 #define VLM_CUDA_GEMM_H
+
+#ifdef __CUDACC_RTC__
+#define VLM_CUDA_FORMULA static constexpr __host__ __device__ int32_t
+#else
+#define VLM_CUDA_FORMULA static inline int32_t
+#endif
+
+enum vlm_cuda_gemm_epilogue {
+    /// `out = x Wᵀ + bias`
+    VLM_CUDA_GEMM_STORE,
+    /// `out += scale ⊙ (x Wᵀ + bias)`
+    VLM_CUDA_GEMM_ACCUMULATE,
+    /// `out = f(x Wᵀ + bias)`
+    VLM_CUDA_GEMM_ACTIVATE,
+    /// `out = f(gate) ⊙ up`, gate and up in alternate groups of 8 rows of W
+    VLM_CUDA_GEMM_GATED,
+    /// `out = x Wᵀ + bias` in float32
+    VLM_CUDA_GEMM_FLOAT32
+};
+
+enum {
+    /// Threads of a block: four warps that copy, eight that multiply.
+    VLM_CUDA_GEMM_THREADS = 384,
+    /// Elements of the summed axis in one stage.
+    VLM_CUDA_GEMM_DEPTH = 64,
+    /// Shared memory that one block may have on Hopper, less what aligning its start may cost.
+    VLM_CUDA_GEMM_SHARED = 232448 - 1024,
+    VLM_CUDA_GEMM_BARRIER_BYTES = 256
+};
+
+/// `VLM_OPTION` of a tile of `128 · halves` features by `tokens` (a multiple of 16 up to 256), two blocks of a cluster sharing
+/// their tokens if `pair`; `activation` as `vlm_cuda_activation`; `watchdog`: waits that last too long trap.
+VLM_CUDA_FORMULA vlm_cuda_gemm_option(
+    int32_t tokens, int32_t halves, int32_t pair, int32_t epilogue, int32_t activation, int32_t watchdog) {
+    return tokens / 16 | (halves - 1) << 5 | pair << 6 | epilogue << 7 | activation << 10 | watchdog << 13;
+}
+/// Tokens that leave through one buffer of the epilogue: a divisor of the tile's tokens and a multiple of 8.
+VLM_CUDA_FORMULA vlm_cuda_gemm_chunk(int32_t tokens) {
+    if (tokens <= 64) return tokens;
+    for (int32_t chunk = 64; chunk >= 40; chunk -= 8) {
+        if (tokens % chunk == 0) return chunk;
+    }
+    for (int32_t chunk = 72; chunk < tokens; chunk += 8) {
+        if (tokens % chunk == 0) return chunk;
+    }
+    return tokens;
+}
+/// Bytes of one buffer of the epilogue; each half of the multiplying threads has two.
+VLM_CUDA_FORMULA vlm_cuda_gemm_buffer_bytes(int32_t tokens, int32_t epilogue) {
+    return epilogue == VLM_CUDA_GEMM_FLOAT32 ? 0 : vlm_cuda_gemm_chunk(tokens) * (epilogue == VLM_CUDA_GEMM_GATED ? 64 : 128);
+}
+VLM_CUDA_FORMULA vlm_cuda_gemm_stage_bytes(int32_t tokens, int32_t halves) {
+    return (128 * halves + tokens) * VLM_CUDA_GEMM_DEPTH * 2;
+}
+/// Stages that fit, at most 12.
+VLM_CUDA_FORMULA vlm_cuda_gemm_stages(int32_t tokens, int32_t halves, int32_t epilogue) {
+    int32_t room = VLM_CUDA_GEMM_SHARED - VLM_CUDA_GEMM_BARRIER_BYTES - 4 * vlm_cuda_gemm_buffer_bytes(tokens, epilogue);
+    int32_t stages = room / vlm_cuda_gemm_stage_bytes(tokens, halves);
+    return stages > 12 ? 12 : stages;
+}
+/// Dynamic shared memory of a launch.
+VLM_CUDA_FORMULA vlm_cuda_gemm_shared_bytes(int32_t tokens, int32_t halves, int32_t epilogue) {
+    return 1024 + VLM_CUDA_GEMM_BARRIER_BYTES + 4 * vlm_cuda_gemm_buffer_bytes(tokens, epilogue)
+        + vlm_cuda_gemm_stages(tokens, halves, epilogue) * vlm_cuda_gemm_stage_bytes(tokens, halves);
+}
+
+/// `out [tokens, outFeatures] = epilogue(x [tokens, K] · W [features, K]ᵀ)`; one worker (a block, or a pair of them) per
+/// multiprocessor walks over tiles.
+///
+/// The first `split_tiles` tiles are cut along K so that all workers have equal shares: worker w does `share` (one more if
+/// `w < longer_shares`) of their `split_tiles · blocks` steps. The other tiles are done whole, in rounds.
+typedef struct {
+    /// `[features, K]` in boxes of 128·halves by 64; `[tokens, K]` in boxes of the tile's tokens (half of them for a pair) by 64.
+    vlm_cuda_tensor_map weight;
+    vlm_cuda_tensor_map x;
+    /// `[tokens, outFeatures]` in boxes of a chunk's tokens by 64 (gated: 32); unused for float32.
+    vlm_cuda_tensor_map out_map;
+    /// float32 `[features]`, or null.
+    const float *bias;
+    const float *scale;
+    /// Float32 output, `out_stride` elements from row to row.
+    void *out;
+    int64_t out_stride;
+    /// Two tiles of float32 per block; one zero per tile and block of a worker, which the kernel leaves zero.
+    float *partials;
+    uint32_t *counters;
+    int32_t tokens;
+    int32_t features;
+    int32_t out_features;
+    /// Steps of 64 along K.
+    int32_t blocks;
+    /// Tiles along the features (of a pair: two blocks' together) and along the tokens; the order goes through `group` token tiles
+    /// of every feature tile before the next group.
+    int32_t feature_tiles;
+    int32_t token_tiles;
+    int32_t group;
+    int32_t split_tiles;
+    int32_t share;
+    int32_t longer_shares;
+    /// Whether weights are read once only, so that the cache need not keep them.
+    int32_t weights_once;
+} vlm_cuda_gemm;
 
 #endif
