@@ -64,7 +64,12 @@ const char *vlm_cuda_load_blas(void *library, vlm_blas *table) {
 
 int32_t vlm_cuda_launch(
     const vlm_cuda_driver *driver, vlm_cu_function function, vlm_cuda_launch_shape shape, vlm_cu_stream stream,
-    const void *parameters) {
+    const void *parameters, size_t bytes) {
+    // The driver reads as many bytes as the kernel's structure has.
+    _Alignas(64) unsigned char copy[VLM_CUDA_PARAMETER_BYTES + 64];
+    if (bytes > VLM_CUDA_PARAMETER_BYTES) return VLM_CU_INVALID_VALUE;
+    memcpy(copy, parameters, bytes);
+    memset(copy + bytes, 0, 64);
     vlm_cu_launch_attribute attributes[2];
     uint32_t count = 0;
     if (shape.cluster > 1) {
@@ -89,6 +94,17 @@ int32_t vlm_cuda_launch(
         .attributes = attributes,
         .attribute_count = count,
     };
-    void *arguments[] = {(void *)(uintptr_t)parameters};
+    void *arguments[] = {copy};
     return driver->cuLaunchKernelEx(&config, function, arguments, NULL);
+}
+
+int32_t vlm_cuda_encode_tensor_map(
+    const vlm_cuda_driver *driver, void *map, int32_t type, uint32_t rank, void *address, const uint64_t *sizes,
+    const uint64_t *stride_bytes, const uint32_t *box, const uint32_t *steps, int32_t swizzle) {
+    // The driver wants the map itself aligned.
+    _Alignas(64) uint64_t words[16];
+    int32_t status = driver->cuTensorMapEncodeTiled(
+        words, type, rank, address, sizes, stride_bytes, box, steps, 0, swizzle, VLM_CU_L2_PROMOTION_256B, 0);
+    memcpy(map, words, sizeof words);
+    return status;
 }

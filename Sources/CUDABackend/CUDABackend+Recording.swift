@@ -46,6 +46,17 @@ private final class CUDAMark: StreamMark {
         let status = api.pointee.cuEventSynchronize(event)
         guard status == 0 else { throw context.cuda.error(status, call: "cuEventSynchronize", recent: recent()) }
     }
+
+    func seconds(since earlier: any StreamMark) throws -> Double {
+        guard let earlier = earlier as? CUDAMark, earlier.context === context else {
+            throw TensorError(.unsupported, operation: "mark", detail: "the marks are of different backends")
+        }
+        try wait()
+        var milliseconds: Float = 0
+        let status = context.cuda.api.pointee.cuEventElapsedTime(&milliseconds, earlier.event, event)
+        guard status == 0 else { throw context.cuda.error(status, call: "cuEventElapsedTime", recent: recent()) }
+        return Double(milliseconds) / 1000
+    }
 }
 
 extension CUDABackend {

@@ -107,7 +107,9 @@ package final class CUDABackend {
             grid_z: UInt32(truncatingIfNeeded: grid.z), block: UInt32(truncatingIfNeeded: block),
             shared_bytes: UInt32(truncatingIfNeeded: sharedBytes), cluster: UInt32(truncatingIfNeeded: cluster),
             overlaps: overlaps && canOverlap)
-        let status = withUnsafePointer(to: parameters) { vlm_cuda_launch(cuda.api, kernel.handle, shape, stream, $0) }
+        let status = withUnsafePointer(to: parameters) {
+            vlm_cuda_launch(cuda.api, kernel.handle, shape, stream, $0, MemoryLayout<P>.size)
+        }
         guard status == 0 else {
             let sizes = "grid \(grid.x)x\(grid.y)x\(grid.z), block \(block), \(sharedBytes) bytes shared, cluster \(cluster)"
             throw cuda.error(

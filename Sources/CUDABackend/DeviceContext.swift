@@ -135,13 +135,12 @@ final class DeviceContext: @unchecked Sendable {
 
     // MARK: Events
 
-    /// An event without timing, which blocks rather than spins when waited for.
+    /// An event that sleeps rather than spins when waited for.
     func takeEvent() throws -> OpaquePointer {
         if let event = state.withLock({ $0.events.popLast() }), let event = OpaquePointer(bitPattern: event) { return event }
         makeCurrent()
         var event: OpaquePointer?
-        let flags = UInt32(VLM_CU_EVENT_DISABLE_TIMING | VLM_CU_EVENT_BLOCKING_SYNC)
-        try cuda.check(cuda.api.pointee.cuEventCreate(&event, flags), "cuEventCreate")
+        try cuda.check(cuda.api.pointee.cuEventCreate(&event, UInt32(VLM_CU_EVENT_BLOCKING_SYNC)), "cuEventCreate")
         guard let event else { throw cuda.error(Int32(VLM_CU_INVALID_VALUE), call: "cuEventCreate") }
         return event
     }

@@ -47,12 +47,12 @@ extension CUDABackend {
             withUnsafeBytes(of: &bytes) { bytes in
                 withUnsafeBytes(of: &box) { box in
                     withUnsafeBytes(of: &steps) { steps in
-                        cuda.api.pointee.cuTensorMapEncodeTiled(
-                            &map, Int32(type), UInt32(rank), pointer, sizes.assumingMemoryBound(to: UInt64.self).baseAddress,
+                        vlm_cuda_encode_tensor_map(
+                            cuda.api, &map, Int32(type), UInt32(rank), pointer,
+                            sizes.assumingMemoryBound(to: UInt64.self).baseAddress,
                             bytes.assumingMemoryBound(to: UInt64.self).baseAddress,
                             box.assumingMemoryBound(to: UInt32.self).baseAddress,
-                            steps.assumingMemoryBound(to: UInt32.self).baseAddress, 0, swizzle.rawValue,
-                            Int32(VLM_CU_L2_PROMOTION_256B), 0)
+                            steps.assumingMemoryBound(to: UInt32.self).baseAddress, swizzle.rawValue)
                     }
                 }
             }

@@ -333,6 +333,11 @@ const char *vlm_cuda_load_driver(void *library, vlm_cuda_driver *table);
 const char *vlm_cuda_load_nvrtc(void *library, vlm_nvrtc *table);
 const char *vlm_cuda_load_blas(void *library, vlm_blas *table);
 
+/// Encodes a tensor map of 128 bytes, which need not be aligned, with zeros outside and 256-byte lines in L2.
+int32_t vlm_cuda_encode_tensor_map(
+    const vlm_cuda_driver *driver, void *map, int32_t type, uint32_t rank, void *address, const uint64_t *sizes,
+    const uint64_t *stride_bytes, const uint32_t *box, const uint32_t *steps, int32_t swizzle);
+
 /// What a kernel is launched with; `cluster` 1 for none.
 typedef struct {
     uint32_t grid_x, grid_y, grid_z;
@@ -343,9 +348,13 @@ typedef struct {
     bool overlaps;
 } vlm_cuda_launch_shape;
 
-/// Launches a kernel whose one parameter, by value, lies at `parameters`.
+enum { VLM_CUDA_PARAMETER_BYTES = 4096 };
+
+/// Launches a kernel whose one parameter, by value, is the `bytes` at `parameters`, at most VLM_CUDA_PARAMETER_BYTES.
+///
+/// The kernel's structure may be longer by padding of up to 63 bytes.
 int32_t vlm_cuda_launch(
     const vlm_cuda_driver *driver, vlm_cu_function function, vlm_cuda_launch_shape shape, vlm_cu_stream stream,
-    const void *parameters);
+    const void *parameters, size_t bytes);
 
 #endif

@@ -19,8 +19,14 @@ typedef unsigned short uint16_t;
 // Device pointers are `void *`, so that Swift sees raw pointers; kernels cast them to the element type they were compiled for.
 
 /// The driver's CUtensorMap: how the copy engine of Hopper finds a tile of a matrix. Opaque; passed by value.
+///
+/// It is aligned to 64 bytes on the device. Swift cannot hold such types, so on the host it is not: a structure has its maps first,
+/// where both agree about every offset.
 typedef struct {
-    __attribute__((aligned(64))) uint64_t words[16];
+#ifdef __CUDACC_RTC__
+    __attribute__((aligned(64)))
+#endif
+    uint64_t words[16];
 } vlm_cuda_tensor_map;
 
 #include "vlm_cuda_elementwise.h"
