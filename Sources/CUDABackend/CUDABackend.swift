@@ -27,6 +27,8 @@ package final class CUDABackend {
     private var recent: [Kernel?] = Array(repeating: nil, count: 16)
     private var launches = 0
     private let canOverlap: Bool
+    /// Products by NVIDIA's library, when it is there.
+    private(set) lazy var blasLt = BlasLt(libraries.blas)
     /// Host memory that uploads pass through.
     let staging: StagingRing
 

@@ -4,6 +4,8 @@
 enum Scratch: Int, CaseIterable {
     /// Partial results of split sums.
     case partials
+    /// Products in float32 on their way to an epilogue that cuBLASLt does not have.
+    case products
     /// cuBLASLt's workspace.
     case blas
     /// Counters that every kernel leaves at zero.
@@ -12,6 +14,7 @@ enum Scratch: Int, CaseIterable {
     var byteCount: Int {
         switch self {
         case .partials: 32 << 20
+        case .products: 64 << 20
         case .blas: 64 << 20
         case .counters: 1 << 20
         }

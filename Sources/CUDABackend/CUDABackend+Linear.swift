@@ -1,0 +1,220 @@
+import CCUDAKernels
+package import Tensors
+
+extension CUDABackend {
+    /// Rows of `x` up to which a product is bound by reading the weights.
+    static let skinnyRows = Int(VLM_CUDA_SKINNY_ROWS)
+
+    /// `out [T, outFeatures] = epilogue(x [T, inFeatures] Wᵀ + b)`; rows of `x` and `out` may be strided.
+    ///
+    /// `x` is of the activation type, `out` of that or float32. Sums and epilogue are float32; each result is rounded once. Up to 16
+    /// rows a row's result does not depend on the others. `out` must not overlap `x`.
+    ///
+    /// - Throws: ``TensorError`` when shapes or types do not fit, ``CUDAError`` when the device fails.
+    package func linear(_ x: Tensor, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor) throws {
+        var parameters = try linearParameters(x, weight, epilogue, out)
+        guard x.rows > 0, out.width > 0 else { return }
+        if x.rows <= CUDABackend.skinnyRows {
+            if isAligned(x, weight), let plan = SkinnyPlan(&parameters, properties, elementSize: activationType.size) {
+                return try launchSkinny(plan, &parameters)
+            }
+        } else {
+            if try hopperGEMM(x, weight, epilogue: epilogue, into: out) { return }
+            if isAligned(x, weight), let blas = blasLt { return try multiply(blas, x, weight, epilogue, out, parameters) }
+        }
+        try launchGeneric(parameters)
+    }
+
+    /// ``linear(_:_:epilogue:into:)`` of the root-mean-square norm of `x`, for at most 16 rows; normalised values are rounded to the
+    /// activation type, as a norm of its own would store them.
+    package func linear(
+        rmsNormed x: Tensor, normWeight: Tensor, epsilon: Float, _ weight: LinearWeight, epilogue: LinearEpilogue,
+        into out: Tensor
+    ) throws -> Bool {
+        var parameters = try linearParameters(x, weight, epilogue, out)
+        guard normWeight.dtype == .float32, normWeight.isContiguous, normWeight.count == weight.inFeatures else {
+            throw TensorError(
+                .shapeMismatch, operation: "linear",
+                detail: "the norm's weight is \(normWeight.shape) of \(normWeight.dtype), not [\(weight.inFeatures)] of float32")
+        }
+        guard x.rows > 0, x.rows <= CUDABackend.skinnyRows, isAligned(x, weight), normWeight.isAligned16 else { return false }
+        parameters.norm_weight = UnsafePointer(normWeight.pointer.assumingMemoryBound(to: Float.self))
+        parameters.epsilon = epsilon
+        guard let plan = SkinnyPlan(&parameters, properties, elementSize: activationType.size) else { return false }
+        try launchSkinny(plan, &parameters)
+        return true
+    }
+
+    // MARK: Operands
+
+    private func linearParameters(
+        _ x: Tensor, _ weight: LinearWeight, _ epilogue: LinearEpilogue, _ out: Tensor
+    ) throws -> vlm_cuda_linear {
+        var parameters = vlm_cuda_linear()
+        var gated = false
+        switch epilogue {
+        case .store: parameters.epilogue = Int32(VLM_CUDA_STORE.rawValue)
+        case .accumulate: parameters.epilogue = Int32(VLM_CUDA_ACCUMULATE.rawValue)
+        case .scaledAccumulate(let scale):
+            guard scale.dtype == .float32, scale.isContiguous, scale.count == weight.outFeatures else {
+                throw TensorError(
+                    .shapeMismatch, operation: "linear",
+                    detail: "the scale is \(scale.shape) of \(scale.dtype), not [\(weight.outFeatures)] of float32")
+            }
+            parameters.epilogue = Int32(VLM_CUDA_SCALED_ACCUMULATE.rawValue)
+            parameters.scale = UnsafePointer(scale.pointer.assumingMemoryBound(to: Float.self))
+        case .activation(let activation):
+            parameters.epilogue = Int32(VLM_CUDA_STORE.rawValue)
+            parameters.activation = activation.cudaValue
+        case .gated(let activation):
+            parameters.epilogue = Int32(VLM_CUDA_GATED.rawValue)
+            parameters.activation = activation.cudaValue
+            gated = true
+        }
+        guard gated == (weight.combine == .gateUp) else {
+            throw TensorError(
+                .unsupported, operation: "linear", detail: "gate and up weights, and only they, finish with the gated epilogue")
+        }
+        let columns = gated ? weight.outFeatures / 2 : weight.outFeatures
+        guard x.dtype == activationType, weight.dtype == activationType, out.dtype == activationType || out.dtype == .float32,
+            x.width == weight.inFeatures, out.width == columns, x.rows == out.rows
+        else {
+            throw TensorError(
+                .shapeMismatch, operation: "linear",
+                detail:
+                    "x \(x.shape) of \(x.dtype) by a weight [\(weight.outFeatures), \(weight.inFeatures)] of \(weight.dtype) into \(out.shape) of \(out.dtype); "
+                    + "x is [T, \(weight.inFeatures)] of \(activationType), the weight too, and out [T, \(columns)] of \(activationType) or float32"
+            )
+        }
+        guard x.rows <= Int(Int32.max), weight.inFeatures <= Int(Int32.max), weight.packed.rows <= Int(Int32.max) else {
+            throw TensorError(.unsupported, operation: "linear", detail: "x \(x.shape) has more rows or columns than 2³¹ - 1")
+        }
+        parameters.x = UnsafeRawPointer(x.pointer)
+        parameters.weight = UnsafeRawPointer(weight.packed.pointer)
+        parameters.bias = (weight.bias?.pointer.assumingMemoryBound(to: Float.self)).map { UnsafePointer($0) }
+        parameters.out = out.pointer
+        parameters.x_stride = Int64(x.rowStride)
+        parameters.weight_stride = Int64(weight.packed.rowStride)
+        parameters.out_stride = Int64(out.rowStride)
+        parameters.rows = Int32(x.rows)
+        parameters.in_features = Int32(weight.inFeatures)
+        // Only the padding of gate and up belongs to the groups that kernels count in.
+        parameters.weight_rows = Int32(gated ? weight.packed.rows : weight.outFeatures)
+        parameters.out_columns = Int32(columns)
+        parameters.out_float32 = out.dtype == .float32 ? 1 : 0
+        return parameters
+    }
+
+    /// Whether rows of both operands can be read 16 bytes at a time.
+    private func isAligned(_ x: Tensor, _ weight: LinearWeight) -> Bool {
+        x.isAligned16 && weight.packed.isAligned16 && weight.inFeatures * activationType.size & 15 == 0
+    }
+
+    // MARK: Kernels
+
+    private func launchSkinny(_ plan: SkinnyPlan, _ parameters: inout vlm_cuda_linear) throws {
+        parameters.partials = scratch(.partials).pointer.assumingMemoryBound(to: Float.self)
+        parameters.flags = scratch(.counters).pointer.assumingMemoryBound(to: UInt32.self)
+        let kernel = try kernel(.linear, parameters.rows <= 8 ? "linear_skinny_8" : "linear_skinny_16")
+        try launch(
+            kernel, Grid(plan.blocks), block: Int(VLM_CUDA_SKINNY_THREADS), sharedBytes: plan.sharedBytes, overlaps: true,
+            parameters)
+    }
+
+    private func launchGeneric(_ parameters: vlm_cuda_linear) throws {
+        let edge = Int(VLM_CUDA_GENERIC_TILE)
+        // Rows go through the grid's second axis, which is short.
+        let most = 65_535 * edge
+        var rest = parameters
+        var row = 0
+        while row < Int(parameters.rows) {
+            rest.rows = Int32(min(most, Int(parameters.rows) - row))
+            let grid = Grid((Int(parameters.weight_rows) + edge - 1) / edge, (Int(rest.rows) + edge - 1) / edge)
+            try launch(kernel(.linear, "linear_generic"), grid, block: 256, overlaps: true, rest)
+            row += Int(rest.rows)
+            rest.x = rest.x.map { $0 + Int(rest.rows) * Int(parameters.x_stride) * activationType.size }
+            let size = parameters.out_float32 != 0 ? DType.float32.size : activationType.size
+            rest.out = rest.out.map { $0 + Int(rest.rows) * Int(parameters.out_stride) * size }
+        }
+    }
+
+    /// The product by cuBLASLt: straight into `out` when nothing is left to do to it, else by way of float32 products of as many rows
+    /// at a time as their scratch memory holds.
+    private func multiply(
+        _ blas: BlasLt, _ x: Tensor, _ weight: LinearWeight, _ epilogue: LinearEpilogue, _ out: Tensor,
+        _ parameters: vlm_cuda_linear
+    ) throws {
+        let matrix = weight.packed.rows(0..<Int(parameters.weight_rows))
+        let isPlain = parameters.epilogue == Int32(VLM_CUDA_STORE.rawValue) && parameters.activation == 0
+        let accumulates = parameters.epilogue == Int32(VLM_CUDA_ACCUMULATE.rawValue)
+        if weight.bias == nil, isPlain || accumulates, out.isAligned16 {
+            return try blas.multiply(x, matrix, accumulates: accumulates, into: out, on: self)
+        }
+        let (products, byteCount) = scratch(.products)
+        let most = max(1, byteCount / (matrix.rows * DType.float32.size))
+        var rest = parameters
+        var row = 0
+        while row < x.rows {
+            let rows = row..<min(row + most, x.rows)
+            let product = Tensor(pointer: products, dtype: .float32, shape: Shape(rows.count, matrix.rows))
+            try blas.multiply(x.rows(rows), matrix, accumulates: false, into: product, on: self)
+            rest.x = UnsafeRawPointer(products)
+            rest.x_stride = Int64(matrix.rows)
+            rest.out = out.rows(rows).pointer
+            rest.rows = Int32(rows.count)
+            let grid = Grid(rows.count, (Int(parameters.out_columns) + 255) / 256)
+            try launch(kernel(.linear, "linear_finish"), grid, block: 256, overlaps: true, rest)
+            row = rows.upperBound
+        }
+    }
+}
+
+/// How the skinny kernel is launched.
+struct SkinnyPlan {
+    let blocks: Int
+    let sharedBytes: Int
+
+    /// Completes `parameters` by the ring's size and whether `x` goes to shared memory.
+    ///
+    /// A kernel that leaves half a multiprocessor's shared memory free lets the next one fetch its first weights while this one still
+    /// multiplies; with several rows of `x` a longer ring is worth more. Rows that leave no room are read where they are, through the
+    /// first-level cache.
+    ///
+    /// - Returns: nil when a norm is asked for and `x` does not fit into shared memory.
+    init?(_ parameters: inout vlm_cuda_linear, _ device: DeviceProperties, elementSize: Int) {
+        let (rows, width) = (Int(parameters.rows), Int(parameters.in_features))
+        let pitch = (width * elementSize + 127) / 128 * 128 + 64
+        let isNormed = parameters.norm_weight != nil
+        let staged = rows * pitch + (isNormed ? width * 4 : 0)
+        let results = 2 * Int(VLM_CUDA_SKINNY_CONSUMERS) * rows * Int(VLM_CUDA_SKINNY_RESULT_PITCH) * 4
+        let fixed = Int(VLM_CUDA_SKINNY_HEADER_BYTES) + results
+        let stage = Int(VLM_CUDA_SKINNY_TILE_ROWS) * Int(VLM_CUDA_SKINNY_PITCH)
+        let all = device.sharedBytesPerBlock
+        let half = min(all, device.sharedBytesPerMultiprocessor / 2 - 1024)
+        let enough = 4
+        func stages(_ budget: Int, _ bytes: Int) -> Int { min(6, (budget - fixed - bytes) / stage) }
+
+        let bytes: Int
+        if stages(half, staged) >= enough {
+            (parameters.stages, parameters.staged, bytes) = (Int32(stages(half, staged)), 1, staged)
+        } else if stages(all, staged) >= enough {
+            (parameters.stages, parameters.staged, bytes) = (Int32(stages(all, staged)), 1, staged)
+        } else if isNormed {
+            return nil
+        } else {
+            (parameters.stages, parameters.staged, bytes) = (Int32(max(2, stages(half, 0))), 0, 0)
+        }
+        parameters.staged_pitch = Int32(pitch)
+        parameters.prefetched = 8
+        sharedBytes = fixed + Int(parameters.stages) * stage + bytes
+        let tiles = (Int(parameters.weight_rows) + Int(VLM_CUDA_SKINNY_TILE_ROWS) - 1) / Int(VLM_CUDA_SKINNY_TILE_ROWS)
+        let chunk = Int(VLM_CUDA_SKINNY_CHUNK_BYTES)
+        let chunks = (width * elementSize + chunk - 1) / chunk
+        blocks = min(device.multiprocessors, tiles * chunks)
+    }
+}
+
+extension Tensor {
+    /// Whether every row starts at a multiple of 16 bytes.
+    var isAligned16: Bool { (Int(bitPattern: pointer) | (rows > 1 ? rowStride * dtype.size : 0)) & 15 == 0 }
+}
