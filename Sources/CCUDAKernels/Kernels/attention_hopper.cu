@@ -1,1 +1,401 @@
-#include "ptx.cuh"
+// Attention on Hopper's asynchronous tensor cores, after FlashAttention-3 (Shah et al., arXiv 2407.08608).
+//
+// A block is one warpgroup that copies and GROUPS warpgroups that compute, 64 rows each, on one tile after another. Keys and values come in steps of
+// KEYS through rings of STAGES. Each computing warpgroup has the product of the step before with the values running while it takes
+// the exponentials of this step, and warpgroups take turns at issuing products, so that one's exponentials run under
+// another's products. See hopper.cuh for VLM_WATCHDOG.
+#include "attention_hopper.cuh"
+
+#ifndef VLM_HEAD_SIZE
+#define VLM_HEAD_SIZE 64
+#endif
+#ifndef HOPPER_GROUPS
+#define HOPPER_GROUPS (VLM_HEAD_SIZE <= 64 ? VLM_HOPPER_GROUPS_NARROW : VLM_HOPPER_GROUPS_WIDE)
+#endif
+#ifndef HOPPER_STAGES
+#define HOPPER_STAGES VLM_HOPPER_STAGES
+#endif
+
+constexpr int HEAD = VLM_HEAD_SIZE, GROUPS = HOPPER_GROUPS, STAGES = HOPPER_STAGES, KEYS = VLM_HOPPER_KEYS;
+constexpr int BOXES = (HEAD + 63) / 64, STEPS = (HEAD + 15) / 16;
+constexpr int ROWS = 64 * GROUPS, WORKERS = 128 * GROUPS;
+constexpr int QUERY_BOX = ROWS * 128, KEY_BOX = KEYS * 128, STAGE = BOXES * KEY_BOX;
+// The score of a key that a row does not see: minus infinity.
+#define NOTHING __int_as_float(0xff800000)
+
+#if __CUDA_ARCH_FEAT_SM90_ALL && VLM_ELEMENT != 0
+
+// One tile of the work.
+struct Tile {
+    int head;      // of keys and values
+    int sequence;
+    int row;       // of q: the tile's first token
+    int tokens;    // 0: nothing to do
+    int first;     // keys that the first token sees: positions below this, ...
+    int last;      // ... and the last token; causal: last = first + tokens - 1
+    int low;       // first position that the first token sees
+    int begin;     // first row of the sequence (contiguous keys)
+};
+
+// A value that all lanes have in common, so that the compiler knows: products need control flow that is the same in all lanes.
+__device__ __forceinline__ int uniform(int x) { return __shfl_sync(0xffffffffu, x, 0); }
+
+// Finds work item `item`. Every thread of a warp calls it. Later tiles of a sequence come first: under causality they are the longest.
+__device__ __forceinline__ Tile find_tile(const vlm_cuda_attention_hopper &p, int item) {
+    Tile tile;
+    int lane = threadIdx.x & 31, index = p.tiles - 1 - item / p.kv_heads;
+    tile.head = item % p.kv_heads;
+    tile.tokens = 0;
+    tile.sequence = tile.row = tile.first = tile.last = tile.low = tile.begin = 0;
+    for (int base = 0; base < p.sequences; base += 32) {
+        int s = base + lane, start = 0, rows = 0;
+        if (s < p.sequences) {
+            start = p.starts[s];
+            rows = p.starts[s + 1] - start;
+        }
+        int count = (rows + p.tile_tokens - 1) / p.tile_tokens, sum = count;
+#pragma unroll
+        for (int d = 1; d < 32; d <<= 1) {
+            int other = __shfl_up_sync(0xffffffffu, sum, d);
+            if (lane >= d) sum += other;
+        }
+        uint32_t after = __ballot_sync(0xffffffffu, sum > index);
+        if (after) {
+            int owner = __ffs(after) - 1;
+            int at = __shfl_sync(0xffffffffu, index - (sum - count), owner) * p.tile_tokens;
+            tile.sequence = base + owner;
+            tile.begin = __shfl_sync(0xffffffffu, start, owner);
+            rows = __shfl_sync(0xffffffffu, rows, owner);
+            tile.row = tile.begin + at;
+            tile.tokens = min(p.tile_tokens, rows - at);
+            if (p.contexts) {
+                tile.first = p.contexts[tile.sequence] - rows + at + 1;
+                tile.last = tile.first + tile.tokens - 1;
+                tile.low = max(0, tile.first - p.window);
+                if (tile.first < 1) tile.tokens = 0;
+            } else {
+                tile.first = tile.last = rows;
+            }
+            break;
+        }
+        index -= __shfl_sync(0xffffffffu, sum, 31);
+    }
+    tile.sequence = uniform(tile.sequence);
+    tile.row = uniform(tile.row);
+    tile.tokens = uniform(tile.tokens);
+    tile.first = uniform(tile.first);
+    tile.last = uniform(tile.last);
+    tile.low = uniform(tile.low);
+    tile.begin = uniform(tile.begin);
+    return tile;
+}
+
+// The item a block does in its round r: forth and back, so that blocks get equal shares of work that comes longest first.
+__device__ __forceinline__ int item_of(int round) {
+    int place = round & 1 ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
+    return round * gridDim.x + place;
+}
+
+struct Barriers {
+    uint64_t query_full, query_empty;
+    uint64_t key_full[STAGES], key_empty[STAGES], value_full[STAGES], value_empty[STAGES];
+};
+
+// The steps a thread has been through, for its place in the rings and the parity of its full barriers there.
+struct Ring {
+    uint32_t steps = 0;
+    __device__ __forceinline__ int stage() const { return steps % STAGES; }
+    __device__ __forceinline__ int parity() const { return steps / STAGES & 1; }
+    __device__ __forceinline__ Ring before() const {
+        Ring ring;
+        ring.steps = steps - 1;
+        return ring;
+    }
+};
+
+__device__ __forceinline__ void load_pages(
+    const vlm_cuda_attention_hopper &p, const vlm_cuda_tensor_map &map, uint32_t to, int row, int page, bool mine, int bytes,
+    uint32_t full) {
+    int lane = threadIdx.x & 31;
+    if (lane == 0) barrier_expect(full, bytes);
+    __syncwarp();
+    if (mine) {
+#pragma unroll
+        for (int box = 0; box < BOXES; box++) load_box(to + box * KEY_BOX + lane * p.page_rows * 128, &map, box * 64, row, page, full);
+    }
+}
+
+// One warp copies: a lane per page.
+__device__ __forceinline__ void produce(const vlm_cuda_attention_hopper &p, Barriers &barriers, uint32_t queries, uint32_t keys, uint32_t values) {
+    int lane = threadIdx.x & 31, total = p.tiles * p.kv_heads;
+    uint32_t query_full = shared_address(&barriers.query_full), query_empty = shared_address(&barriers.query_empty);
+    uint32_t key_full = shared_address(barriers.key_full), key_empty = shared_address(barriers.key_empty);
+    uint32_t value_full = shared_address(barriers.value_full), value_empty = shared_address(barriers.value_empty);
+    Ring key, value;
+    int query_parity = 1;
+    for (int round = 0, item; (item = item_of(round)) < total || (round + 1) * gridDim.x < total; round++) {
+        if (item >= total) continue;
+        Tile tile = find_tile(p, item);
+        if (tile.tokens == 0) continue;
+        barrier_wait(query_empty, query_parity);
+        query_parity ^= 1;
+        if (lane == 0) {
+            barrier_expect(query_full, BOXES * p.tile_tokens * p.group * 128);
+#pragma unroll
+            for (int box = 0; box < BOXES; box++) load_box(queries + box * QUERY_BOX, &p.q, box * 64, tile.head * p.group, tile.row, query_full);
+        }
+        int top = (tile.last - 1) / KEYS, bottom = tile.low / KEYS;
+        const int32_t *table = p.tables ? p.tables + tile.sequence * p.table_stride : nullptr;
+        int old_row = 0, old_page = 0, old_bytes = 0;
+        bool old_mine = false;
+        for (int step = top; step >= bottom - 1; step--) {
+            // This lane's page of the step, and the bytes of all lanes'.
+            int row = 0, page = tile.head, bytes = STAGE;
+            bool mine = lane == 0;
+            if (step >= bottom) {
+                if (table) {
+                    int position = step * KEYS + lane * p.page_rows;
+                    int left = min(KEYS, tile.last - step * KEYS);
+                    int pages = (left + p.page_rows - 1) / p.page_rows;
+                    bytes = pages * p.page_rows * 128 * BOXES;
+                    mine = lane < pages;
+                    row = position & ((1 << p.block_shift) - 1);
+                    if (mine) page = table[position >> p.block_shift] * p.kv_heads + tile.head;
+                } else {
+                    row = tile.begin + step * KEYS;
+                }
+                barrier_wait(key_empty + key.stage() * 8, key.parity() ^ 1);
+                load_pages(p, p.k, keys + key.stage() * STAGE, row, page, mine, bytes, key_full + key.stage() * 8);
+                key.steps++;
+            }
+            if (step < top) {
+                barrier_wait(value_empty + value.stage() * 8, value.parity() ^ 1);
+                load_pages(p, p.v, values + value.stage() * STAGE, old_row, old_page, old_mine, old_bytes, value_full + value.stage() * 8);
+                value.steps++;
+            }
+            old_row = row, old_page = page, old_mine = mine, old_bytes = bytes;
+        }
+    }
+}
+
+// What a thread knows of its two rows.
+struct Rows {
+    int limit[2];
+    float top[2], sum[2], factor[2];
+};
+
+// Scores of positions from `position` on that a row does not see become -infinity.
+__device__ __forceinline__ void mask(float (&s)[KEYS / 2], int position, const Rows &rows, int window) {
+    int column = position + 2 * (threadIdx.x & 3);
+#pragma unroll
+    for (int i = 0; i < KEYS / 2; i++) {
+        int key = column + (i >> 2) * 8 + (i & 1), r = i >> 1 & 1;
+        if (key >= rows.limit[r] || key < rows.limit[r] - window) s[i] = NOTHING;
+    }
+}
+
+// Scores to weights 2^(scale · (score - top)), tops and sums of the rows brought forward; `rows.factor` is what earlier weights must be multiplied by.
+__device__ __forceinline__ void soften(float (&s)[KEYS / 2], Rows &rows, float scale) {
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        float top = rows.top[r];
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++) top = fmaxf(top, fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
+        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
+        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
+        float base = top == NOTHING ? 0.0f : top * scale;
+        rows.factor[r] = exp2_approximate(fmaf(rows.top[r], scale, -base));
+        rows.top[r] = top;
+        float sum = rows.sum[r] * rows.factor[r], other = 0.0f;
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++) {
+            float &a = s[4 * j + 2 * r], &b = s[4 * j + 2 * r + 1];
+            a = exp2_approximate(fmaf(a, scale, -base));
+            b = exp2_approximate(fmaf(b, scale, -base));
+            sum += a;
+            other += b;
+        }
+        rows.sum[r] = sum + other;
+    }
+}
+
+__device__ __forceinline__ void round_weights(uint32_t (&w)[KEYS / 4], const float (&s)[KEYS / 2]) {
+#pragma unroll
+    for (int i = 0; i < KEYS / 4; i++) w[i] = pack2<element_t>(s[2 * i], s[2 * i + 1]);
+}
+
+__device__ __forceinline__ void begin_scores(float (&s)[KEYS / 2], uint64_t query, uint64_t key) {
+#pragma unroll
+    for (int step = 0; step < STEPS; step++) {
+        int box = step >> 2, at = (step & 3) * 2;
+        wgmma<KEYS>::multiply(s, query + box * (QUERY_BOX >> 4) + at, key + box * (KEY_BOX >> 4) + at, step > 0);
+    }
+    wgmma_commit();
+}
+
+__device__ __forceinline__ void begin_values(float (&o)[HEAD / 2], const uint32_t (&w)[KEYS / 4], uint64_t value) {
+#pragma unroll
+    for (int step = 0; step < KEYS / 16; step++) wgmma_across<HEAD>::multiply(o, w + 4 * step, value + step * (2048 >> 4));
+    wgmma_commit();
+}
+
+// Rows of a step from `valid` on hold nothing or other sequences' values, perhaps not finite: zero, since 0 · infinity is not.
+// All computing warps call it.
+__device__ __forceinline__ void clear_values(uint32_t stage, int valid) {
+    int thread = threadIdx.x - 128, count = (KEYS - valid) * 8;
+#pragma unroll
+    for (int box = 0; box < BOXES; box++) {
+        for (int i = thread; i < count; i += WORKERS)
+            asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(stage + box * KEY_BOX + valid * 128 + i * 16), "r"(0) : "memory");
+    }
+    fence_async_shared();
+    named_barrier(GROUPS + 1, WORKERS);
+}
+
+// Normalised rows to `out`. Four lanes that share a row exchange pairs, so that each stores 16 bytes.
+__device__ __forceinline__ void store_rows(const vlm_cuda_attention_hopper &p, const Tile &tile, float (&o)[HEAD / 2], const Rows &rows, int row) {
+    int lane = threadIdx.x & 3, count = tile.tokens * p.group;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        float sum = rows.sum[r];
+        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+        float inverse = sum > 0.0f ? 1.0f / sum : 0.0f;
+        int at = row + 8 * r, token = at / p.group, head = at - token * p.group;
+        element_t *out = (element_t *)p.out + (tile.row + token) * p.out_stride + (tile.head * p.group + head) * HEAD;
+        bool live = at < count;
+#pragma unroll
+        for (int j = 0; j < HEAD / 8; j++) {
+            uint32_t pair = pack2<element_t>(o[4 * j + 2 * r] * inverse, o[4 * j + 2 * r + 1] * inverse);
+            if (live) *(uint32_t *)(out + 8 * j + 2 * lane) = pair;
+        }
+    }
+}
+
+__device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Barriers &barriers, uint32_t queries, uint32_t keys, uint32_t values) {
+    int lane = threadIdx.x & 31, total = p.tiles * p.kv_heads;
+    int group = uniform((threadIdx.x >> 7) - 1);
+    uint32_t query_full = shared_address(&barriers.query_full), query_empty = shared_address(&barriers.query_empty);
+    uint32_t key_full = shared_address(barriers.key_full), key_empty = shared_address(barriers.key_empty);
+    uint32_t value_full = shared_address(barriers.value_full), value_empty = shared_address(barriers.value_empty);
+    uint64_t query = operand(queries + group * 64 * 128), first_key = operand(keys), first_value = operand_across(values, KEY_BOX);
+    int row = group * 64 + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
+    Ring ring;  // of the next keys; their values lie at the same place of their ring
+    int query_parity = 0, window = p.window;
+    float s[KEYS / 2], o[HEAD / 2];
+    uint32_t w[KEYS / 4];
+    for (int round = 0, item; (item = item_of(round)) < total || (round + 1) * gridDim.x < total; round++) {
+        if (item >= total) continue;
+        Tile tile = find_tile(p, item);
+        if (tile.tokens == 0) continue;
+        int live = (tile.tokens * p.group + 63) >> 6, top = (tile.last - 1) / KEYS, bottom = tile.low / KEYS;
+        int valid = tile.last - top * KEYS;
+        barrier_wait(query_full, query_parity);
+        query_parity ^= 1;
+        if (group >= live) {
+            // No rows: keep the barriers' count.
+            if (lane == 0) barrier_arrive(query_empty);
+            for (int step = top; step >= bottom; step--) {
+                barrier_wait(key_full + ring.stage() * 8, ring.parity());
+                if (lane == 0) barrier_arrive(key_empty + ring.stage() * 8);
+                barrier_wait(value_full + ring.stage() * 8, ring.parity());
+                if (step == top && valid < KEYS) clear_values(values + ring.stage() * STAGE, valid);
+                if (lane == 0) barrier_arrive(value_empty + ring.stage() * 8);
+                ring.steps++;
+            }
+            continue;
+        }
+        Rows rows;
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            int token = min((row + 8 * r) / p.group, tile.tokens - 1);
+            rows.limit[r] = p.contexts ? tile.first + token : tile.last;
+            rows.top[r] = NOTHING;
+            rows.sum[r] = 0.0f;
+        }
+
+        barrier_wait(key_full + ring.stage() * 8, ring.parity());
+        wgmma_fence();
+        begin_scores(s, query, first_key + ring.stage() * (STAGE >> 4));
+        wgmma_wait<0>();
+        pin(s);
+        if (lane == 0) barrier_arrive(key_empty + ring.stage() * 8);
+        mask(s, top * KEYS, rows, window);
+        soften(s, rows, p.scale_log2);
+        round_weights(w, s);
+        if (valid < KEYS) {
+            barrier_wait(value_full + ring.stage() * 8, ring.parity());
+            clear_values(values + ring.stage() * STAGE, valid);
+        }
+#pragma unroll
+        for (int i = 0; i < HEAD / 2; i++) o[i] = 0.0f;
+        ring.steps++;
+        for (int step = top - 1; step >= bottom; step--) {
+            barrier_wait(key_full + ring.stage() * 8, ring.parity());
+            // Its turn to issue products.
+            if (live > 1 && (group > 0 || step < top - 1)) named_barrier(1 + group, 256);
+            wgmma_fence();
+            begin_scores(s, query, first_key + ring.stage() * (STAGE >> 4));
+            barrier_wait(value_full + ring.before().stage() * 8, ring.before().parity());
+            wgmma_fence();
+            begin_values(o, w, first_value + ring.before().stage() * (STAGE >> 4));
+            if (live > 1 && (group + 1 < live || step > bottom)) named_arrive(1 + (group + 1 == live ? 0 : group + 1), 256);
+            wgmma_wait<1>();
+            pin(s);
+            if (lane == 0) barrier_arrive(key_empty + ring.stage() * 8);
+            // Positions from tile.last - window to tile.first are seen by all rows.
+            if ((step + 1) * KEYS > tile.first || step * KEYS < tile.last - window) mask(s, step * KEYS, rows, window);
+            soften(s, rows, p.scale_log2);
+            wgmma_wait<0>();
+            pin(o);
+            if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
+#pragma unroll
+            for (int i = 0; i < HEAD / 2; i++) o[i] *= rows.factor[i >> 1 & 1];
+            round_weights(w, s);
+            ring.steps++;
+        }
+        if (lane == 0) barrier_arrive(query_empty);
+        barrier_wait(value_full + ring.before().stage() * 8, ring.before().parity());
+        wgmma_fence();
+        begin_values(o, w, first_value + ring.before().stage() * (STAGE >> 4));
+        wgmma_wait<0>();
+        pin(o);
+        if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
+        store_rows(p, tile, o, rows, row);
+    }
+}
+
+#endif
+
+extern "C" __global__ void __launch_bounds__(WORKERS + 128, 1) hopper_attention(const __grid_constant__ vlm_cuda_attention_hopper p) {
+#if __CUDA_ARCH_FEAT_SM90_ALL && VLM_ELEMENT != 0
+    extern __shared__ uint8_t dynamic[];
+    __shared__ Barriers barriers;
+    uint32_t base = (shared_address(dynamic) + 1023) & ~1023u;
+    uint32_t queries = base, keys = queries + BOXES * QUERY_BOX, values = keys + STAGES * STAGE;
+    if (threadIdx.x == 0) {
+        prefetch_map(&p.q);
+        prefetch_map(&p.k);
+        prefetch_map(&p.v);
+        barrier_init(shared_address(&barriers.query_full), 1);
+        barrier_init(shared_address(&barriers.query_empty), 4 * GROUPS);
+        for (int i = 0; i < STAGES; i++) {
+            barrier_init(shared_address(&barriers.key_full[i]), 1);
+            barrier_init(shared_address(&barriers.key_empty[i]), 4 * GROUPS);
+            barrier_init(shared_address(&barriers.value_full[i]), 1);
+            barrier_init(shared_address(&barriers.value_empty[i]), 4 * GROUPS);
+        }
+        barrier_init_fence();
+    }
+    wait_for_previous();
+    allow_next();
+    __syncthreads();
+    if (uniform(threadIdx.x >> 7) == 0) {
+        give_registers<GROUPS == 2 ? 24 : 32>();
+        if (threadIdx.x < 32) produce(p, barriers, queries, keys, values);
+    } else {
+        take_registers<GROUPS == 2 ? 240 : 160>();
+        consume(p, barriers, queries, keys, values);
+    }
+#endif
+}

@@ -1,5 +1,53 @@
-// Parameters of the kernels in attention_hopper.cu; see vlm_cuda_kernels.h.
+// Parameters of the kernel in attention_hopper.cu; see vlm_cuda_kernels.h.
 #ifndef VLM_CUDA_ATTENTION_HOPPER_H
 #define VLM_CUDA_ATTENTION_HOPPER_H
+
+/// How the kernel is cut; the host sizes shared memory and tiles by it.
+enum vlm_cuda_hopper_shape {
+    /// Keys in a step.
+    VLM_HOPPER_KEYS = 128,
+    /// Steps of keys, and of values, in shared memory.
+    VLM_HOPPER_STAGES = 2,
+    /// Computing warpgroups of a block, 64 rows each, for heads of up to 64 elements and for wider ones.
+    VLM_HOPPER_GROUPS_NARROW = 3,
+    VLM_HOPPER_GROUPS_WIDE = 2
+};
+
+/// Attention of H = kv_heads * group query heads over contiguous or paged keys and values.
+///
+/// A tile is `tile_tokens` tokens times the `group` query heads that share one key-value head; a block's rows are its tiles' (token, head)
+/// pairs. Work is numbered from 0 to `tiles * kv_heads`.
+typedef struct {
+    /// `[T, H, E]`, boxes of 64 elements x group heads x tile_tokens rows.
+    vlm_cuda_tensor_map q;
+    /// Axes: element, row in the page, page; boxes of 64 elements x page_rows rows of one page. Paged: page = block * kv_heads + head.
+    /// Contiguous `[T, G, E]`: page = head and the row is the token.
+    vlm_cuda_tensor_map k;
+    vlm_cuda_tensor_map v;
+    /// `[T, H, E]`, rows `out_stride` elements apart.
+    void *out;
+    int64_t out_stride;
+    /// `[sequences + 1]`: rows of sequence s are `starts[s] ..< starts[s + 1]`.
+    const int32_t *starts;
+    /// `[sequences]`: cached positions, new tokens included; causal. Null: every row of a sequence sees all of the sequence's rows.
+    const int32_t *contexts;
+    /// `[sequences, table_stride]`: blocks of each sequence; null for contiguous keys.
+    const int32_t *tables;
+    int64_t table_stride;
+    int32_t sequences;
+    /// Sum over the sequences of their rows / tile_tokens, rounded up; may be more than that.
+    int32_t tiles;
+    int32_t kv_heads;
+    int32_t group;
+    int32_t tile_tokens;
+    /// Rows that one copy brings: the block size, at most the kernel's keys per step.
+    int32_t page_rows;
+    /// Base 2 logarithm of the cache's block size.
+    int32_t block_shift;
+    /// Positions that a query sees, itself included; INT32_MAX for all.
+    int32_t window;
+    /// Multiplies scores before exp2: scale * log2(e).
+    float scale_log2;
+} vlm_cuda_attention_hopper;
 
 #endif
