@@ -37,6 +37,12 @@ static const unsigned char gemm_cu[] = {
 static const unsigned char attention_cu[] = {
 #embed "Kernels/attention.cu"
     , 0};
+static const unsigned char attention_cuh[] = {
+#embed "Kernels/attention.cuh"
+    , 0};
+static const unsigned char attention_scalar_cu[] = {
+#embed "Kernels/attention_scalar.cu"
+    , 0};
 static const unsigned char attention_hopper_cu[] = {
 #embed "Kernels/attention_hopper.cu"
     , 0};
@@ -100,6 +106,8 @@ static const vlm_cuda_source all[] = {
     FILE_NAMED("linear.cu", linear_cu),
     FILE_NAMED("gemm.cu", gemm_cu),
     FILE_NAMED("attention.cu", attention_cu),
+    FILE_NAMED("attention.cuh", attention_cuh),
+    FILE_NAMED("attention_scalar.cu", attention_scalar_cu),
     FILE_NAMED("attention_hopper.cu", attention_hopper_cu),
     FILE_NAMED("attention_hopper.cuh", attention_hopper_cuh),
     FILE_NAMED("decode_attention.cu", decode_attention_cu),

@@ -4,6 +4,7 @@ import Tensors
 /// A program of the embedded sources.
 enum KernelFile: String, Sendable, CaseIterable {
     case elementwise, linear, gemm, attention, sampling, images, load
+    case attentionScalar = "attention_scalar"
     case attentionHopper = "attention_hopper"
     case decodeAttention = "decode_attention"
 

@@ -7,14 +7,28 @@ extension KernelFile {
     /// Head sizes the program is compiled for; `[0]` when it does not depend on one.
     var headSizes: [Int] {
         switch self {
-        case .attention, .decodeAttention: KernelFile.allHeadSizes
+        case .attention, .attentionScalar, .decodeAttention: KernelFile.allHeadSizes
         case .attentionHopper: [64, 72, 80, 88, 96, 128]
         default: [0]
         }
     }
 
     /// Values of `VLM_OPTION` the program is compiled with.
-    var options: [Int] { [0] }
+    var options: [Int] {
+        switch self {
+        case .attention, .attentionScalar: [0, 1]
+        default: [0]
+        }
+    }
+
+    /// Element types the program is compiled for.
+    var elements: [DType] {
+        switch self {
+        // Tensor cores multiply 16-bit types.
+        case .attention: [.float16, .bfloat16]
+        default: [.float32, .float16, .bfloat16]
+        }
+    }
 
     /// Whether the program is nothing without Hopper's instructions.
     var isForHopper: Bool { self == .attentionHopper }
@@ -24,7 +38,7 @@ extension KernelVariant {
     /// Everything that can be asked for on a target.
     static func all(_ target: KernelTarget) -> [KernelVariant] {
         KernelFile.allCases.filter { !$0.isForHopper || target.capability == 90 }.flatMap { file in
-            [DType.float32, .float16, .bfloat16].flatMap { element in
+            file.elements.flatMap { element in
                 file.headSizes.flatMap { headSize in
                     file.options.map { KernelVariant(file: file, element: element, headSize: headSize, option: $0) }
                 }
