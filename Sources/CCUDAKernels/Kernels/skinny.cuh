@@ -534,15 +534,13 @@ __device__ __forceinline__ void skinny(const vlm_cuda_linear &p) {
     extern __shared__ __align__(128) uint8_t shared[];
     SkinnyBlock b(p, shared_address(shared));
     allow_next();
-    if (threadIdx.x == 0) {
-        for (int s = 0; s < b.stages; s++) {
+    if (threadIdx.x < b.stages) {
 #if __CUDA_ARCH__ >= 900
-            barrier_init(b.full + 8 * s, 1);
+        barrier_init(b.full + 8 * threadIdx.x, 1);
 #else
-            barrier_init(b.full + 8 * s, 32);
+        barrier_init(b.full + 8 * threadIdx.x, 32);
 #endif
-            barrier_init(b.empty + 8 * s, consumers);
-        }
+        barrier_init(b.empty + 8 * threadIdx.x, consumers);
 #if __CUDA_ARCH__ >= 900
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
