@@ -18,20 +18,59 @@ constexpr int threads = 128;
 
 static_assert(head_size % 8 == 0 && head_size <= 256, "rows are read in chunks of 8 elements");
 
-// Begins the copies of keys or values `first ..< first + tile_keys`; what no row sees becomes zero.
+// Threads copy the same chunk of every `pass_rows`th row.
+constexpr int pass_rows = threads / padded_chunks;
+constexpr int passes = (tile_keys + pass_rows - 1) / pass_rows;
+
+// Whether a tile of keys lies in one block of the cache.
+__device__ __forceinline__ bool tile_is_contiguous(const vlm_cuda_attention &p) { return !paged || 1 << p.block_shift >= tile_keys; }
+
+// The cache's block of a tile's first key, when that has them all.
+__device__ __forceinline__ int32_t block_of(const vlm_cuda_attention &p, const attention_tile &t, int32_t first) {
+    return paged && tile_is_contiguous(p) ? t.blocks[first >> p.block_shift] : 0;
+}
+
+// Begins the copies of keys or values `first ..< first + tile_keys`; what no row sees becomes zero. `block` is theirs.
 __device__ __forceinline__ void load_keys(
-    const vlm_cuda_attention &p, const attention_tile &t, const void *source, int64_t stride, int32_t first, uint32_t shared) {
-    const element_t *base = (const element_t *)source;
+    const vlm_cuda_attention &p, const attention_tile &t, const void *source, int64_t stride, int32_t first, int32_t block,
+    uint32_t shared) {
+    int own = threadIdx.x / padded_chunks, chunk = threadIdx.x % padded_chunks;
+    if (own < pass_rows) {
+        const element_t *base = (const element_t *)source + chunk * 8;
+        shared += own * pitch + chunk * 16;
+        if (tile_is_contiguous(p)) {
+            int64_t step = paged ? head_size : stride;
+            const element_t *line = base + own * step;
+            line += paged ? cached_key_offset<head_size>(p, t, block, first) : key_offset<head_size>(p, t, first, stride);
+            step *= pass_rows;
+            if (first >= t.keys_begin && first + tile_keys <= t.keys_end && chunks == padded_chunks) {
 #pragma unroll
-    for (int i = 0; i < (tile_keys * padded_chunks + threads - 1) / threads; i++) {
-        int index = threadIdx.x + i * threads;
-        if (tile_keys * padded_chunks % threads != 0 && index >= tile_keys * padded_chunks) break;
-        int row = index / padded_chunks, chunk = index % padded_chunks;
-        int32_t key = first + row;
-        bool valid = key >= t.keys_begin && key < t.keys_end && chunk < chunks;
-        const element_t *address = base;
-        if (valid) address += key_offset<head_size>(p, t, key, stride) + chunk * 8;
-        copy_async(shared + row * pitch + chunk * 16, address, valid);
+                for (int i = 0; i < passes; i++)
+                    if (tile_keys % pass_rows == 0 || own + i * pass_rows < tile_keys)
+                        copy_async(shared + i * pass_rows * pitch, line + i * step);
+            } else {
+#pragma unroll
+                for (int i = 0; i < passes; i++) {
+                    int32_t key = first + own + i * pass_rows;
+                    bool valid = key >= t.keys_begin && key < t.keys_end && chunk < chunks;
+                    if (tile_keys % pass_rows == 0 || own + i * pass_rows < tile_keys)
+                        copy_async(shared + i * pass_rows * pitch, valid ? line + i * step : base, valid);
+                }
+            }
+        } else {
+            // All look-ups first, then all copies, so that their latencies overlap.
+            int64_t offsets[passes];
+#pragma unroll
+            for (int i = 0; i < passes; i++) {
+                int32_t key = first + own + i * pass_rows;
+                bool valid = key >= t.keys_begin && key < t.keys_end && chunk < chunks;
+                offsets[i] = valid ? key_offset<head_size>(p, t, key, stride) : -1;
+            }
+#pragma unroll
+            for (int i = 0; i < passes; i++)
+                if (tile_keys % pass_rows == 0 || own + i * pass_rows < tile_keys)
+                    copy_async(shared + i * pass_rows * pitch, base + max(offsets[i], (int64_t)0), offsets[i] >= 0);
+        }
     }
     commit_copies();
 }
@@ -77,10 +116,11 @@ __device__ __forceinline__ void attend(const vlm_cuda_attention &p) {
         }
         copy_async(q_shared + row * pitch + chunk * 16, address, valid);
     }
-    if (key_tile < last_tile)
-        load_keys(p, t, p.k, p.k_stride, key_tile * tile_keys, k_shared);
-    else
-        commit_copies();
+    int32_t block = 0;
+    if (key_tile < last_tile) {
+        block = block_of(p, t, key_tile * tile_keys);
+        load_keys(p, t, p.k, p.k_stride, key_tile * tile_keys, block, k_shared);
+    }
 
     float o[row_tiles][padded / 8][4], largest[row_tiles][2], total[row_tiles][2];
 #pragma unroll
@@ -107,9 +147,11 @@ __device__ __forceinline__ void attend(const vlm_cuda_attention &p) {
 
     for (bool begins = true; key_tile < last_tile; key_tile++, begins = false) {
         int32_t first_key = key_tile * tile_keys;
+        bool goes_on = key_tile + 1 < last_tile;
+        int32_t next_block = goes_on ? block_of(p, t, first_key + tile_keys) : 0;
         wait_for_copies<0>();
         __syncthreads();
-        load_keys(p, t, p.v, p.v_stride, first_key, v_shared);
+        load_keys(p, t, p.v, p.v_stride, first_key, block, v_shared);
         float s[row_tiles][tile_keys / 8][4];
         if (active) {
             if (query_in_registers && begins) {
@@ -146,7 +188,8 @@ __device__ __forceinline__ void attend(const vlm_cuda_attention &p) {
         }
         wait_for_copies<0>();
         __syncthreads();
-        if (key_tile + 1 < last_tile) load_keys(p, t, p.k, p.k_stride, first_key + tile_keys, k_shared);
+        if (goes_on) load_keys(p, t, p.k, p.k_stride, first_key + tile_keys, next_block, k_shared);
+        block = next_block;
         if (!active) continue;
 
         if (p.softcap > 0) {

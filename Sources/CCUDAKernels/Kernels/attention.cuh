@@ -9,7 +9,8 @@ constexpr bool paged = VLM_OPTION == 0;
 
 // The work of one block: rows `row ..< rows` of a sequence (at most a tile of them), and the keys that any of them sees.
 struct attention_tile {
-    int32_t sequence;
+    // Paged: the sequence's row of the block table.
+    const int32_t *blocks;
     // First row of the sequence in q, out and, for segments, k and v.
     int32_t first;
     // Tile rows: tokens times query heads of a key head.
@@ -52,17 +53,18 @@ __device__ __forceinline__ bool find_tile(const vlm_cuda_attention &p, attention
         low += taken;
         count = min(step, count - taken);
     }
-    t.sequence = low;
     t.first = starts[low];
     int32_t tokens = starts[low + 1] - t.first;
     t.rows = tokens * t.group;
     t.row = (tile - (int32_t)((int64_t)t.first * t.group / tile_rows) - low) * tile_rows;
     if (t.row >= t.rows) return false;
     if (paged) {
+        t.blocks = (const int32_t *)p.tables + (int64_t)low * p.table_stride;
         t.position = ((const int32_t *)p.contexts)[low] - tokens;
         t.keys_end = max(t.position + t.token(min(t.row + tile_rows, t.rows) - 1) + 1, 0);
         t.keys_begin = p.window > 0 ? max(t.position + t.token(t.row) + 1 - p.window, 0) : 0;
     } else {
+        t.blocks = nullptr;
         t.position = 0;
         t.keys_begin = 0;
         t.keys_end = tokens;
@@ -70,13 +72,18 @@ __device__ __forceinline__ bool find_tile(const vlm_cuda_attention &p, attention
     return true;
 }
 
+// Elements of the cache before those of a key of this tile's head that lies in `block`.
+template <int head_size>
+__device__ __forceinline__ int64_t cached_key_offset(const vlm_cuda_attention &p, const attention_tile &t, int32_t block, int32_t key) {
+    int32_t offset = key & ((1 << p.block_shift) - 1);
+    return ((((int64_t)block * p.kv_heads + t.kv_head) << p.block_shift) + offset) * head_size;
+}
+
 // Elements of `p.k` before those of a key of this tile's sequence and head.
 template <int head_size>
 __device__ __forceinline__ int64_t key_offset(const vlm_cuda_attention &p, const attention_tile &t, int32_t key, int64_t stride) {
     if (!paged) return (t.first + key) * stride + t.kv_head * head_size;
-    int32_t block = ((const int32_t *)p.tables)[(int64_t)t.sequence * p.table_stride + (key >> p.block_shift)];
-    int32_t offset = key & ((1 << p.block_shift) - 1);
-    return ((((int64_t)block * p.kv_heads + t.kv_head) << p.block_shift) + offset) * head_size;
+    return cached_key_offset<head_size>(p, t, t.blocks[key >> p.block_shift], key);
 }
 
 // Softmax in powers of two: a score times this is its exponent.
