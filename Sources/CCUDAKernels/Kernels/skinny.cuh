@@ -47,9 +47,9 @@ __device__ __forceinline__ bool barrier_passed(uint32_t barrier, uint32_t parity
 #endif
     return done;
 }
-// -DVLM_BOUNDED_WAITS turns a wait that does not end into a fault, for tests.
+// With VLM_WATCHDOG a wait that does not end within seconds traps, so that a mistake is an error and not a hang.
 __device__ __forceinline__ void count_wait(uint32_t &tries) {
-#ifdef VLM_BOUNDED_WAITS
+#if VLM_WATCHDOG
     if (++tries > 1u << 24) asm volatile("trap;");
 #endif
 }
