@@ -9,6 +9,8 @@
 #ifndef VLM_HEAD_SIZE
 #define VLM_HEAD_SIZE 64
 #endif
+// A last step of that few keys has a product of its own: a picture of 1025 rows is 8 steps and 1 row.
+constexpr int NARROW = 16;
 #ifndef HOPPER_GROUPS
 #define HOPPER_GROUPS (VLM_HEAD_SIZE <= 64 ? VLM_HOPPER_GROUPS_NARROW : VLM_HOPPER_GROUPS_WIDE)
 #endif
@@ -185,30 +187,32 @@ struct Rows {
 };
 
 // Scores of positions from `position` on that a row does not see become -infinity.
-__device__ __forceinline__ void mask(float (&s)[KEYS / 2], int position, const Rows &rows, int window) {
+template <int COUNT>
+__device__ __forceinline__ void mask(float (&s)[COUNT], int position, const Rows &rows, int window) {
     int column = position + 2 * (threadIdx.x & 3);
 #pragma unroll
-    for (int i = 0; i < KEYS / 2; i++) {
+    for (int i = 0; i < COUNT; i++) {
         int key = column + (i >> 2) * 8 + (i & 1), r = i >> 1 & 1;
         if (key >= rows.limit[r] || key < rows.limit[r] - window) s[i] = NOTHING;
     }
 }
 
 // Scores to weights 2^(scale · (score - top)), tops and sums of the rows brought forward; `rows.factor` is what earlier weights must be multiplied by.
-__device__ __forceinline__ void soften(float (&s)[KEYS / 2], Rows &rows, float scale) {
+template <int COUNT>
+__device__ __forceinline__ void soften(float (&s)[COUNT], Rows &rows, float scale) {
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         float top = rows.top[r];
 #pragma unroll
-        for (int j = 0; j < KEYS / 8; j++) top = fmaxf(top, fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
+        for (int j = 0; j < COUNT / 4; j++) top = fmaxf(top, fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
         top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
         top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
-        float base = top == NOTHING ? 0.0f : top * scale;
-        rows.factor[r] = exp2_approximate(fmaf(rows.top[r], scale, -base));
+        float base = top == NOTHING ? 0.0f : __fmul_rn(top, scale);
+        rows.factor[r] = exp2_approximate(__fmul_rn(rows.top[r], scale) - base);
         rows.top[r] = top;
         float sum = rows.sum[r] * rows.factor[r], other = 0.0f;
 #pragma unroll
-        for (int j = 0; j < KEYS / 8; j++) {
+        for (int j = 0; j < COUNT / 4; j++) {
             float &a = s[4 * j + 2 * r], &b = s[4 * j + 2 * r + 1];
             a = exp2_approximate(fmaf(a, scale, -base));
             b = exp2_approximate(fmaf(b, scale, -base));
@@ -219,30 +223,33 @@ __device__ __forceinline__ void soften(float (&s)[KEYS / 2], Rows &rows, float s
     }
 }
 
-__device__ __forceinline__ void round_weights(uint32_t (&w)[KEYS / 4], const float (&s)[KEYS / 2]) {
+template <int COUNT>
+__device__ __forceinline__ void round_weights(uint32_t (&w)[COUNT / 2], const float (&s)[COUNT]) {
 #pragma unroll
-    for (int i = 0; i < KEYS / 4; i++) w[i] = pack2<element_t>(s[2 * i], s[2 * i + 1]);
+    for (int i = 0; i < COUNT / 2; i++) w[i] = pack2<element_t>(s[2 * i], s[2 * i + 1]);
 }
 
-__device__ __forceinline__ void begin_scores(float (&s)[KEYS / 2], uint64_t query, uint64_t key) {
+template <int COUNT>
+__device__ __forceinline__ void begin_scores(float (&s)[COUNT], uint64_t query, uint64_t key) {
 #pragma unroll
     for (int step = 0; step < STEPS; step++) {
         int box = step >> 2, at = (step & 3) * 2;
-        wgmma<KEYS>::multiply(s, query + box * (QUERY_BOX >> 4) + at, key + box * (KEY_BOX >> 4) + at, step > 0);
+        wgmma<COUNT * 2>::multiply(s, query + box * (QUERY_BOX >> 4) + at, key + box * (KEY_BOX >> 4) + at, step > 0);
     }
     wgmma_commit();
 }
 
-__device__ __forceinline__ void begin_values(float (&o)[HEAD / 2], const uint32_t (&w)[KEYS / 4], uint64_t value) {
+template <int COUNT>
+__device__ __forceinline__ void begin_values(float (&o)[HEAD / 2], const uint32_t (&w)[COUNT], uint64_t value) {
 #pragma unroll
-    for (int step = 0; step < KEYS / 16; step++) wgmma_across<HEAD>::multiply(o, w + 4 * step, value + step * (2048 >> 4));
+    for (int step = 0; step < COUNT / 4; step++) wgmma_across<HEAD>::multiply(o, w + 4 * step, value + step * (2048 >> 4));
     wgmma_commit();
 }
 
-// Rows of a step from `valid` on hold nothing or other sequences' values, perhaps not finite: zero, since 0 · infinity is not.
+// Rows of the last positions from `valid` on hold nothing or other sequences' values, perhaps not finite, and 0 · infinity is not zero.
 // All computing warps call it.
 __device__ __forceinline__ void clear_values(uint32_t stage, int valid) {
-    int thread = threadIdx.x - 128, count = (KEYS - valid) * 8;
+    int thread = threadIdx.x - 128, count = ((valid <= NARROW ? NARROW : KEYS) - valid) * 8;
 #pragma unroll
     for (int box = 0; box < BOXES; box++) {
         for (int i = thread; i < count; i += WORKERS)
@@ -250,6 +257,21 @@ __device__ __forceinline__ void clear_values(uint32_t stage, int valid) {
     }
     fence_async_shared();
     named_barrier(GROUPS + 1, WORKERS);
+}
+
+// Lane l of four has column l of a 4 x 4 matrix in x[0...3] and gets row l.
+__device__ __forceinline__ void transpose4(uint32_t *x, int lane) {
+#pragma unroll
+    for (int d = 1; d < 4; d <<= 1) {
+        bool upper = lane & d;
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            if (i & d) continue;
+            uint32_t got = __shfl_xor_sync(0xffffffffu, upper ? x[i] : x[i + d], d);
+            if (upper) x[i] = got;
+            else x[i + d] = got;
+        }
+    }
 }
 
 // Normalised rows to `out`. Four lanes that share a row exchange pairs, so that each stores 16 bytes.
@@ -264,10 +286,18 @@ __device__ __forceinline__ void store_rows(const vlm_cuda_attention_hopper &p, c
         int at = row + 8 * r, token = at / p.group, head = at - token * p.group;
         element_t *out = (element_t *)p.out + (tile.row + token) * p.out_stride + (tile.head * p.group + head) * HEAD;
         bool live = at < count;
+        uint32_t pairs[HEAD / 8];
 #pragma unroll
-        for (int j = 0; j < HEAD / 8; j++) {
-            uint32_t pair = pack2<element_t>(o[4 * j + 2 * r] * inverse, o[4 * j + 2 * r + 1] * inverse);
-            if (live) *(uint32_t *)(out + 8 * j + 2 * lane) = pair;
+        for (int j = 0; j < HEAD / 8; j++) pairs[j] = pack2<element_t>(o[4 * j + 2 * r] * inverse, o[4 * j + 2 * r + 1] * inverse);
+        // Lane l of the four has pair l of every 8 columns; of each 4 such columns it comes to have all pairs of the l-th.
+#pragma unroll
+        for (int j = 0; j + 4 <= HEAD / 8; j += 4) {
+            transpose4(pairs + j, lane);
+            if (live) *(uint4 *)(out + 8 * (j + lane)) = make_uint4(pairs[j], pairs[j + 1], pairs[j + 2], pairs[j + 3]);
+        }
+#pragma unroll
+        for (int j = HEAD / 32 * 4; j < HEAD / 8; j++) {
+            if (live) *(uint32_t *)(out + 8 * j + 2 * lane) = pairs[j];
         }
     }
 }
@@ -278,10 +308,10 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Barr
     uint32_t query_full = shared_address(&barriers.query_full), query_empty = shared_address(&barriers.query_empty);
     uint32_t key_full = shared_address(barriers.key_full), key_empty = shared_address(barriers.key_empty);
     uint32_t value_full = shared_address(barriers.value_full), value_empty = shared_address(barriers.value_empty);
-    uint64_t query = operand(queries + group * 64 * 128), first_key = operand(keys), first_value = operand_across(values, KEY_BOX);
+    uint64_t query = operand(queries + group * 64 * 128);
     int row = group * 64 + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
     Ring ring;  // of the next keys; their values lie at the same place of their ring
-    int query_parity = 0, window = p.window;
+    int query_parity = 0;
     float s[KEYS / 2], o[HEAD / 2];
     uint32_t w[KEYS / 4];
     for (int round = 0, item; (item = item_of(round)) < total || (round + 1) * gridDim.x < total; round++) {
@@ -314,53 +344,82 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Barr
             rows.sum[r] = 0.0f;
         }
 
-        barrier_wait(key_full + ring.stage() * 8, ring.parity());
-        wgmma_fence();
-        begin_scores(s, query, first_key + ring.stage() * (STAGE >> 4));
-        wgmma_wait<0>();
-        pin(s);
-        if (lane == 0) barrier_arrive(key_empty + ring.stage() * 8);
-        mask(s, top * KEYS, rows, window);
-        soften(s, rows, p.scale_log2);
-        round_weights(w, s);
-        if (valid < KEYS) {
-            barrier_wait(value_full + ring.stage() * 8, ring.parity());
-            clear_values(values + ring.stage() * STAGE, valid);
-        }
 #pragma unroll
         for (int i = 0; i < HEAD / 2; i++) o[i] = 0.0f;
-        ring.steps++;
-        for (int step = top - 1; step >= bottom; step--) {
+        if (valid <= NARROW) {
+            float few[NARROW / 2];
+            uint32_t few_weights[NARROW / 4];
             barrier_wait(key_full + ring.stage() * 8, ring.parity());
-            // Its turn to issue products.
-            if (live > 1 && (group > 0 || step < top - 1)) named_barrier(1 + group, 256);
             wgmma_fence();
-            begin_scores(s, query, first_key + ring.stage() * (STAGE >> 4));
-            barrier_wait(value_full + ring.before().stage() * 8, ring.before().parity());
+            begin_scores(few, query, operand(keys + ring.stage() * STAGE));
+            wgmma_wait<0>();
+            pin(few);
+            if (lane == 0) barrier_arrive(key_empty + ring.stage() * 8);
+            mask(few, top * KEYS, rows, p.window);
+            soften(few, rows, p.scale_log2);
+            round_weights(few_weights, few);
+            barrier_wait(value_full + ring.stage() * 8, ring.parity());
+            clear_values(values + ring.stage() * STAGE, valid);
             wgmma_fence();
-            begin_values(o, w, first_value + ring.before().stage() * (STAGE >> 4));
-            if (live > 1 && (group + 1 < live || step > bottom)) named_arrive(1 + (group + 1 == live ? 0 : group + 1), 256);
-            wgmma_wait<1>();
+            begin_values(o, few_weights, operand_across(values + ring.stage() * STAGE, KEY_BOX));
+            wgmma_wait<0>();
+            pin(o);
+            if (lane == 0) barrier_arrive(value_empty + ring.stage() * 8);
+            ring.steps++;
+            top--;
+            valid = KEYS;
+        }
+        if (top >= bottom) {
+            barrier_wait(key_full + ring.stage() * 8, ring.parity());
+            wgmma_fence();
+            begin_scores(s, query, operand(keys + ring.stage() * STAGE));
+            wgmma_wait<0>();
             pin(s);
             if (lane == 0) barrier_arrive(key_empty + ring.stage() * 8);
-            // Positions from tile.last - window to tile.first are seen by all rows.
-            if ((step + 1) * KEYS > tile.first || step * KEYS < tile.last - window) mask(s, step * KEYS, rows, window);
+            mask(s, top * KEYS, rows, p.window);
             soften(s, rows, p.scale_log2);
+            round_weights(w, s);
+            if (valid < KEYS) {
+                barrier_wait(value_full + ring.stage() * 8, ring.parity());
+                clear_values(values + ring.stage() * STAGE, valid);
+            }
+#pragma unroll
+            for (int i = 0; i < HEAD / 2; i++) o[i] *= rows.factor[i >> 1 & 1];
+            ring.steps++;
+            for (int step = top - 1; step >= bottom; step--) {
+                barrier_wait(key_full + ring.stage() * 8, ring.parity());
+                // Its turn to issue products.
+                if (live > 1 && (group > 0 || step < top - 1)) named_barrier(1 + group, 256);
+                wgmma_fence();
+                begin_scores(s, query, operand(keys + ring.stage() * STAGE));
+                barrier_wait(value_full + ring.before().stage() * 8, ring.before().parity());
+                wgmma_fence();
+                begin_values(o, w, operand_across(values + ring.before().stage() * STAGE, KEY_BOX));
+                if (live > 1 && (group + 1 < live || step > bottom)) named_arrive(1 + (group + 1 == live ? 0 : group + 1), 256);
+                wgmma_wait<1>();
+                pin(s);
+                if (lane == 0) barrier_arrive(key_empty + ring.stage() * 8);
+                // Positions from tile.last - window to tile.first are seen by all rows.
+                if ((step + 1) * KEYS > tile.first || step * KEYS < tile.last - p.window) mask(s, step * KEYS, rows, p.window);
+                soften(s, rows, p.scale_log2);
+                wgmma_wait<0>();
+                pin(o);
+                if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
+#pragma unroll
+                for (int i = 0; i < HEAD / 2; i++) o[i] *= rows.factor[i >> 1 & 1];
+                round_weights(w, s);
+                ring.steps++;
+            }
+            if (lane == 0) barrier_arrive(query_empty);
+            barrier_wait(value_full + ring.before().stage() * 8, ring.before().parity());
+            wgmma_fence();
+            begin_values(o, w, operand_across(values + ring.before().stage() * STAGE, KEY_BOX));
             wgmma_wait<0>();
             pin(o);
             if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
-#pragma unroll
-            for (int i = 0; i < HEAD / 2; i++) o[i] *= rows.factor[i >> 1 & 1];
-            round_weights(w, s);
-            ring.steps++;
+        } else if (lane == 0) {
+            barrier_arrive(query_empty);
         }
-        if (lane == 0) barrier_arrive(query_empty);
-        barrier_wait(value_full + ring.before().stage() * 8, ring.before().parity());
-        wgmma_fence();
-        begin_values(o, w, first_value + ring.before().stage() * (STAGE >> 4));
-        wgmma_wait<0>();
-        pin(o);
-        if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
         store_rows(p, tile, o, rows, row);
     }
 }
