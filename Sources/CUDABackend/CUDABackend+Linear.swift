@@ -202,7 +202,8 @@ struct SkinnyPlan {
         } else if isNormed {
             return nil
         } else {
-            (parameters.stages, parameters.staged, bytes) = (Int32(max(2, stages(half, 0))), 0, 0)
+            let budget = stages(half, 0) >= enough ? half : all
+            (parameters.stages, parameters.staged, bytes) = (Int32(max(2, stages(budget, 0))), 0, 0)
         }
         parameters.staged_pitch = Int32(pitch)
         parameters.prefetched = 8

@@ -50,7 +50,7 @@ __device__ __forceinline__ bool barrier_passed(uint32_t barrier, uint32_t parity
 // With VLM_WATCHDOG a wait that does not end within seconds traps, so that a mistake is an error and not a hang.
 __device__ __forceinline__ void count_wait(uint32_t &tries) {
 #if VLM_WATCHDOG
-    if (++tries > 1u << 24) asm volatile("trap;");
+    if (++tries > 4000000) asm volatile("trap;");
 #endif
 }
 __device__ __forceinline__ void wait_until_passed(uint32_t barrier, uint32_t parity) {
