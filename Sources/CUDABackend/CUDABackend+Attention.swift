@@ -49,7 +49,10 @@ extension CUDABackend {
         parameters.table_stride = Int32(tables.rowStride)
         parameters.block_shift = Int32(blockSize.trailingZeroBitCount)
         parameters.window = Int32(clamping: options.window ?? 0)
-        try launch(&parameters, .paged, work, headSize: cache.headSize, aligned: Self.isAligned(q, out, keys, values))
+        try launch(
+            &parameters, .paged, work, headSize: cache.headSize,
+            aligned: q.isAligned(pieces: cache.headSize) && out.isAligned(pieces: cache.headSize)
+                && keys.isAligned(pieces: cache.headSize) && values.isAligned(pieces: cache.headSize))
     }
 
     package func segmentedAttention(
@@ -91,7 +94,10 @@ extension CUDABackend {
         parameters.v = UnsafeRawPointer(v.pointer)
         parameters.k_stride = Int64(k.rowStride)
         parameters.v_stride = Int64(v.rowStride)
-        try launch(&parameters, .segmented, work, headSize: k.shape[2], aligned: Self.isAligned(q, out, k, v))
+        try launch(
+            &parameters, .segmented, work, headSize: k.shape[2],
+            aligned: q.isAligned(pieces: k.shape[2]) && out.isAligned(pieces: k.shape[2]) && k.isAligned(pieces: k.shape[2])
+                && v.isAligned(pieces: k.shape[2]))
     }
 
     private func checkHeads(
@@ -135,7 +141,7 @@ extension CUDABackend {
         return parameters
     }
 
-    /// Chooses the kernel, the rows of its tiles and the parts of its keys.
+    /// Chooses the kernel, the rows of its tiles and the parts of its keys. `aligned`: rows can be copied 16 bytes at a time.
     private func launch(
         _ parameters: inout vlm_cuda_attention, _ kind: AttentionKind, _ work: AttentionWork, headSize: Int, aligned: Bool
     ) throws {
@@ -209,11 +215,6 @@ extension CUDABackend {
     /// Tiles in the numbering of attention.cuh, which leaves at most one empty for each sequence.
     private func tiles(_ parameters: vlm_cuda_attention, _ tileRows: Int) -> Int {
         Int(parameters.rows) * Int(parameters.heads / parameters.kv_heads) / tileRows + Int(parameters.sequences)
-    }
-
-    /// Whether rows can be copied 16 bytes at a time.
-    private static func isAligned(_ tensors: Tensor...) -> Bool {
-        tensors.allSatisfy { UInt(bitPattern: $0.pointer) % 16 == 0 && $0.rowStride * $0.dtype.size % 16 == 0 }
     }
 }
 

@@ -52,7 +52,7 @@ extension CUDABackend {
     }
 
     /// Fills device memory with activations of magnitude 1/2 to 1 of either sign: what a chip does with zeros says little about its speed.
-    private func fillWithNumbers(_ pointer: UnsafeMutableRawPointer, byteCount: Int) throws {
+    func fillWithNumbers(_ pointer: UnsafeMutableRawPointer, byteCount: Int) throws {
         let first = min(byteCount, 1 << 20)
         var state: UInt32 = 0x9E37_79B9
         func random() -> UInt32 {
