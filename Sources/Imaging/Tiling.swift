@@ -62,21 +62,25 @@ package struct InternVLTiling: Sendable, Equatable {
         return best
     }
 
+    /// What tiles are cut from: the picture at the size of its grid and, where it is wanted, the thumbnail at the size of one tile.
+    package func pictures(_ image: RGBImage, filter: ResampleFilter = .bicubic) -> [RGBImage] {
+        sizes(width: image.width, height: image.height).map {
+            resize(image, width: $0.width, height: $0.height, filter: filter, arithmetic: arithmetic)
+        }
+    }
+
+    /// Sizes of ``pictures(_:filter:)`` of a picture of this size.
+    package func sizes(width: Int, height: Int) -> [(width: Int, height: Int)] {
+        let grid = grid(width: width, height: height)
+        let canvas = (grid.columns * tileWidth, grid.rows * tileHeight)
+        return usesThumbnail && grid.count > 1 ? [canvas, (tileWidth, tileHeight)] : [canvas]
+    }
+
+    package var arithmetic: ResampleArithmetic { form == .original ? .pillow : .torch }
+
     /// The tiles row by row, then the thumbnail: each [tileHeight, tileWidth, 3].
     package func tiles(_ image: RGBImage, filter: ResampleFilter = .bicubic) -> [RGBImage] {
-        let grid = grid(width: image.width, height: image.height)
-        let arithmetic: ResampleArithmetic = form == .original ? .pillow : .torch
-        let canvas = resize(
-            image, width: grid.columns * tileWidth, height: grid.rows * tileHeight, filter: filter, arithmetic: arithmetic)
-        var tiles = (0..<grid.count).map { index in
-            canvas.cropped(
-                left: index % grid.columns * tileWidth, top: index / grid.columns * tileHeight, width: tileWidth,
-                height: tileHeight)
-        }
-        if usesThumbnail, tiles.count > 1 {
-            tiles.append(resize(image, width: tileWidth, height: tileHeight, filter: filter, arithmetic: arithmetic))
-        }
-        return tiles
+        pictures(image, filter: filter).flatMap { $0.tiles(width: tileWidth, height: tileHeight) }
     }
 
     /// How many tiles, with the thumbnail, a picture of this size gives.
@@ -100,6 +104,16 @@ package struct InternVLTiling: Sendable, Equatable {
 }
 
 extension RGBImage {
+    /// Parts of one size that fill the picture, row by row; its sides are multiples of theirs.
+    package func tiles(width tileWidth: Int, height tileHeight: Int) -> [RGBImage] {
+        if width == tileWidth, height == tileHeight { return [self] }
+        let columns = width / tileWidth
+        return (0..<columns * (height / tileHeight)).map { index in
+            cropped(
+                left: index % columns * tileWidth, top: index / columns * tileHeight, width: tileWidth, height: tileHeight)
+        }
+    }
+
     /// The part of a picture; it must lie inside.
     package func cropped(left: Int, top: Int, width: Int, height: Int) -> RGBImage {
         precondition(

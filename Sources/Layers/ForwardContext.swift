@@ -36,6 +36,17 @@ package struct ForwardContext {
         return tensor
     }
 
+    /// Bytes copied to the workspace one after another: `[n]` uint8.
+    package func upload(_ parts: [[UInt8]]) throws -> Tensor {
+        let tensor = try workspace.allocate(Shape(parts.reduce(0) { $0 + $1.count }), dtype: .uint8)
+        var start = 0
+        for part in parts {
+            try part.withUnsafeBytes { try backend.upload($0, to: tensor.rows(start..<start + part.count)) }
+            start += part.count
+        }
+        return tensor
+    }
+
     /// Host values copied to the workspace as float32 of any shape.
     package func upload(_ values: [Float], shape: Shape) throws -> Tensor {
         precondition(values.count == shape.count, "values do not fill the shape")

@@ -2,9 +2,16 @@ package import Imaging
 
 /// What a family's image strategy makes of one user image, on the host.
 package struct ProcessedImage: Sendable, Equatable {
-    /// The reference's `pixel_values` rows of this image, row-major.
-    package let pixels: [Float]
-    /// Shape of `pixels`: Qwen `[patches, 3 · temporal · patch · patch]`, InternVL `[tiles, 3, S, S]`.
+    /// What the vision encoder starts from.
+    package enum Content: Sendable, Equatable {
+        /// ``ProcessedImage/pixels`` themselves, of strategies that compute with floats.
+        case pixels([Float])
+        /// 8-bit pictures: a quarter of the bytes, normalised and cut where the encoder runs.
+        case pictures(CutPictures)
+    }
+
+    package let content: Content
+    /// Shape of ``pixels``: Qwen `[patches, 3 · temporal · patch · patch]`, InternVL `[tiles, 3, S, S]`.
     package let dimensions: [Int]
     /// Patches of the image as `[t, h, w]` (the reference's `image_grid_thw`); empty for families without a grid.
     package let grid: [Int]
@@ -12,10 +19,22 @@ package struct ProcessedImage: Sendable, Equatable {
     package let tokenCount: Int
 
     package init(pixels: [Float], dimensions: [Int], grid: [Int] = [], tokenCount: Int) {
-        self.pixels = pixels
+        self.init(.pixels(pixels), dimensions: dimensions, grid: grid, tokenCount: tokenCount)
+    }
+
+    package init(_ content: Content, dimensions: [Int], grid: [Int] = [], tokenCount: Int) {
+        self.content = content
         self.dimensions = dimensions
         self.grid = grid
         self.tokenCount = tokenCount
+    }
+
+    /// The reference's `pixel_values` rows of this image, row-major.
+    package var pixels: [Float] {
+        switch content {
+        case .pixels(let pixels): pixels
+        case .pictures(let pictures): pictures.pixels
+        }
     }
 }
 

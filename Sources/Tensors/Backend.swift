@@ -86,6 +86,16 @@ package protocol Backend: AnyObject {
     func add(_ x: Tensor, into out: Tensor) throws
     /// `out[i] += table[indices[i]]`: position embeddings.
     func addRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws
+    /// Patches of 8-bit pictures as rows of numbers, in any order.
+    ///
+    /// - Parameters:
+    ///   - pixels: `[n]` uint8, contiguous: pictures one after another, red, green and blue of each pixel.
+    ///   - samples: `[3, 256]` float32, contiguous: what each sample of each channel becomes.
+    ///   - corners: `[T, 2]` int32, contiguous: where each row's patch begins, in pixels from the start of `pixels`, and the pixels in a line
+    ///     of its picture. A negative start gives a row of zeros.
+    ///   - out: `[T, 3 · frames · patchSize · patchSize]`, rows in the order channel, frame, y, x; all frames are the same.
+    func patchRows(
+        _ pixels: Tensor, samples: Tensor, corners: Tensor, patchSize: Int, frames: Int, into out: Tensor) throws
     /// `x = f(x)` in place.
     func activate(_ x: Tensor, _ activation: Activation) throws
     /// `x = factor · x` in place.

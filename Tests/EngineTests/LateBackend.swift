@@ -148,6 +148,9 @@ final class LateBackend: AsynchronousBackend {
         throw unsupported("gatherRows")
     }
     func scatterRows(_ source: Tensor, indices: Tensor, into out: Tensor) throws { throw unsupported("scatterRows") }
+    func patchRows(
+        _ pixels: Tensor, samples: Tensor, corners: Tensor, patchSize: Int, frames: Int, into out: Tensor
+    ) throws { throw unsupported("patchRows") }
     func add(_ x: Tensor, into out: Tensor) throws { throw unsupported("add") }
     func addRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws { throw unsupported("addRows") }
     func activate(_ x: Tensor, _ activation: Activation) throws { throw unsupported("activate") }

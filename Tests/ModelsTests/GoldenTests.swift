@@ -1,3 +1,4 @@
+import CPUBackend
 import Layers
 import Models
 import Tensors
@@ -33,6 +34,32 @@ import Testing
         for each in golden.cases where !each.images.isEmpty {
             let features = try runner.encode(try each.referenceImages(runner.model)).flatMap { try runner.download($0) }
             #expect(relativeL2(features, try each.floats("image_features").values) < 1e-5, "\(each.name)")
+        }
+    }
+
+    /// Patches cut from bytes beside the tower are the very floats that the reference is given.
+    @Test(arguments: Golden.all) func featuresOfBytesEqualThoseOfFloats(_ name: String) throws {
+        let golden = try Golden(name)
+        for backend in [try CPUBackend(threads: 2, mode: .exact) as any Backend, ReferenceBackend()] {
+            let runner = try ModelRunner(
+                try ModelRegistry.load(try golden.open(), backend: backend), backend: backend, workspaceBytes: 16 << 20)
+            for each in golden.cases where !each.images.isEmpty {
+                let images = try each.processedImages(runner.model)
+                for image in images {
+                    guard case .pictures = image.content else {
+                        Issue.record("\(each.name): the pixels were computed on the host")
+                        continue
+                    }
+                }
+                let floats = images.map {
+                    ProcessedImage(pixels: $0.pixels, dimensions: $0.dimensions, grid: $0.grid, tokenCount: $0.tokenCount)
+                }
+                let features = try runner.encode(images).flatMap { try runner.download($0) }
+                #expect(try features == runner.encode(floats).flatMap { try runner.download($0) }, "\(each.name)")
+                if each.has("image_features") {
+                    #expect(relativeL2(features, try each.floats("image_features").values) < 1e-5, "\(each.name)")
+                }
+            }
         }
     }
 

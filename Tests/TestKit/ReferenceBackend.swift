@@ -342,6 +342,25 @@ package final class ReferenceBackend: Backend {
         }
     }
 
+    package func patchRows(
+        _ pixels: Tensor, samples: Tensor, corners: Tensor, patchSize: Int, frames: Int, into out: Tensor
+    ) throws {
+        let plane = patchSize * patchSize
+        try check(
+            out.width == 3 * frames * plane && corners.shape == Shape(out.rows, 2) && samples.count == 768
+                && pixels.dtype == .uint8, "patchRows", "\(pixels.shape), \(corners.shape) to \(out.shape)")
+        let bytes = pixels.pointer.assumingMemoryBound(to: UInt8.self)
+        for row in 0..<out.rows {
+            let (corner, line) = (Int(corners.get(row, 0)), Int(corners.get(row, 1)))
+            for column in 0..<out.width {
+                let (channel, y, x) = (column / plane / frames, column % plane / patchSize, column % patchSize)
+                let place = (corner + y * line + x) * 3 + channel
+                try check(corner < 0 || place < pixels.count, "patchRows", "row \(row) is outside the pixels")
+                out.set(row, column, corner < 0 ? 0 : samples.get(channel, Int(bytes[place])))
+            }
+        }
+    }
+
     package func add(_ x: Tensor, into out: Tensor) throws {
         try check(x.shape == out.shape, "add", "\(x.shape) to \(out.shape)")
         for row in 0..<x.rows {

@@ -79,8 +79,9 @@ struct QwenImageProcessor: ImageProcessor {
         }
         let grid = [1, picture.height / patchSize, picture.width / patchSize]
         return ProcessedImage(
-            pixels: qwenPatches(
-                picture, patch: patchSize, merge: mergeSize, temporal: temporalPatchSize, normalization: normalization),
+            .pictures(
+                CutPictures(
+                    [picture], normalization, .patches(size: patchSize, merge: mergeSize, frames: temporalPatchSize))),
             dimensions: [grid[1] * grid[2], 3 * temporalPatchSize * patchSize * patchSize], grid: grid,
             tokenCount: grid[1] * grid[2] / (mergeSize * mergeSize))
     }

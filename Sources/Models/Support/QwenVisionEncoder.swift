@@ -33,9 +33,8 @@ final class QwenVisionEncoder: VisionEncoder {
         try context.workspace.scope {
             let x = try context.activations(Shape(layout.rows.count, config.width))
             try context.workspace.scope {
-                let patches = try context.uploadActivations(
-                    ordered(images, layout), shape: Shape(layout.rows.count, config.patchFeatures))
-                try context.backend.linear(patches, patchEmbedding, epilogue: .store, into: x)
+                try context.backend.linear(
+                    try patches(images, layout, context: context), patchEmbedding, epilogue: .store, into: x)
             }
             let tables = try rotary.upload(rows: layout.rows, columns: layout.columns, context: context)
             let frames = try Segments(layout.frames, context: context)
@@ -48,16 +47,40 @@ final class QwenVisionEncoder: VisionEncoder {
         }
     }
 
-    /// Patches of all images in tower order: the reordering costs nothing while they are gathered for upload.
+    /// Patches of all images in tower order, `[patches, features]`: the reordering costs nothing while they are gathered.
+    private func patches(_ images: [ProcessedImage], _ layout: PatchLayout, context: ForwardContext) throws -> Tensor {
+        guard let pictures = try UploadedPictures(images, context: context) else {
+            return try context.uploadActivations(
+                ordered(images, layout), shape: Shape(layout.rows.count, config.patchFeatures))
+        }
+        let size = config.patchSize
+        let block = config.mergeSize * config.mergeSize
+        var corners: [Int32] = []
+        corners.reserveCapacity(2 * layout.rows.count)
+        for (index, places) in pictures.places.enumerated() {
+            // One picture, which every frame shows.
+            for place in places {
+                for patch in layout.images[index] * block..<layout.images[index + 1] * block {
+                    let pixel = Int(layout.rows[patch]) * size * place.width + Int(layout.columns[patch]) * size
+                    corners.append(Int32(place.start + pixel))
+                    corners.append(Int32(place.width))
+                }
+            }
+        }
+        return try pictures.rows(corners, patchSize: size, frames: config.temporalPatchSize, context: context)
+    }
+
+    /// Patches that came as floats.
     private func ordered(_ images: [ProcessedImage], _ layout: PatchLayout) -> [Float] {
         let block = config.mergeSize * config.mergeSize * config.patchFeatures
         var values: [Float] = []
         values.reserveCapacity(layout.rows.count * config.patchFeatures)
         for (index, image) in images.enumerated() {
             let first = layout.images[index]
+            let pixels = image.pixels
             for source in layout.blocks[first..<layout.images[index + 1]] {
                 let start = (Int(source) - first) * block
-                values.append(contentsOf: image.pixels[start..<start + block])
+                values.append(contentsOf: pixels[start..<start + block])
             }
         }
         return values

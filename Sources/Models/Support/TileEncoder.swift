@@ -40,8 +40,9 @@ struct TileEncoderConfig {
 /// Tiles are independent, so they run in groups whose activations stay small.
 final class TileEncoder: VisionEncoder {
     private let config: TileEncoderConfig
+    /// Without its bias, which is in `start`: so a row of zeros leaves the class token as it is, and all rows of all tiles are one product.
     private let patchEmbedding: LinearWeight
-    /// `[1 + patches, D]`: the class token with its position, then the positions of the patches.
+    /// `[1 + patches, D]`: the class token with its position, then the positions of the patches with the bias of their embedding.
     private let start: Parameter
     private let blocks: [VisionBlock]
     private let finalNorm: Norm?
@@ -56,7 +57,7 @@ final class TileEncoder: VisionEncoder {
         let before = loader.parameterCount
         self.config = config
         patchEmbedding = try tower.linear(
-            config.patchEmbedding, in: 3 * config.patchSize * config.patchSize, out: config.width, bias: true,
+            config.patchEmbedding, in: 3 * config.patchSize * config.patchSize, out: config.width, bias: false,
             kernel: [3, config.patchSize, config.patchSize])
         start = try TileEncoder.startTable(config, tower)
         blocks = try (0..<config.layers).map { try VisionBlock(tower[config.blocks][$0], config.block) }
@@ -69,9 +70,10 @@ final class TileEncoder: VisionEncoder {
         parameterCount = loader.parameterCount - before
     }
 
-    /// Class token and positions as one table that rows are filled with before patches are added.
+    /// What rows hold before patches are added, as one table.
     private static func startTable(_ config: TileEncoderConfig, _ tower: LayerScope) throws -> Parameter {
         let width = config.width
+        let bias = try tower.host("\(config.patchEmbedding).bias", [width]).floats()
         var table = try tower.host(config.classToken, [1, 1, width]).floats()
         if let name = config.positionTable {
             let trained = config.tableSize / config.patchSize
@@ -82,6 +84,9 @@ final class TileEncoder: VisionEncoder {
             table += [Float](repeating: 0, count: config.side * config.side * width)
         }
         let rows = 1 + config.side * config.side
+        for row in 1..<rows {
+            for column in 0..<width { table[row * width + column] += bias[column] }
+        }
         return try tower.parameter(
             HostTensor(name: tower.full("positions"), dimensions: [rows, width], floats: table), dtype: .float32)
     }
@@ -92,41 +97,79 @@ final class TileEncoder: VisionEncoder {
         try check(images, features)
         let tiles = images.enumerated().flatMap { index, image in (0..<image.dimensions[0]).map { (image: index, tile: $0) } }
         let group = max(1, TileEncoder.rowsPerGroup / (1 + config.side * config.side))
-        for first in stride(from: 0, to: tiles.count, by: group) {
-            let part = Array(tiles[first..<min(first + group, tiles.count)])
-            try context.workspace.scope {
-                let x = try embed(part, images, context: context)
-                try encode(x, part, context: context, into: features)
+        try context.workspace.scope {
+            let pictures = try UploadedPictures(images, context: context)
+            let places = pictures.map(tilePlaces) ?? []
+            for first in stride(from: 0, to: tiles.count, by: group) {
+                let range = first..<min(first + group, tiles.count)
+                let part = Array(tiles[range])
+                try context.workspace.scope {
+                    let x = try embed(count: part.count, context: context) {
+                        guard let pictures else {
+                            return try pixelRows(part.map { (images[$0.image], $0.tile) }, context: context)
+                        }
+                        return try pictures.rows(
+                            places[range].flatMap(patchCorners), patchSize: config.patchSize, frames: 1, context: context)
+                    }
+                    try encode(x, part, context: context, into: features)
+                }
             }
         }
     }
 
     /// Patch embeddings with positions, `[tiles · (1 + patches), D]`.
-    private func embed(_ tiles: [(image: Int, tile: Int)], _ images: [ProcessedImage], context: ForwardContext) throws -> Tensor {
-        let patches = config.side * config.side
-        let x = try context.activations(Shape(tiles.count * (1 + patches), config.width))
+    ///
+    /// - Parameter patches: `[tiles · (1 + patches), 3 · patch · patch]`, zeros for the class tokens.
+    private func embed(count: Int, context: ForwardContext, patches: () throws -> Tensor) throws -> Tensor {
+        let rows = 1 + config.side * config.side
+        let x = try context.activations(Shape(count * rows, config.width))
         try context.workspace.scope {
-            let indices = try context.upload(tiles.flatMap { _ in 0...Int32(patches) })
+            let indices = try context.upload((0..<count).flatMap { _ in 0..<Int32(rows) })
             try context.backend.gatherRows(start.tensor, indices: indices, into: x)
         }
         try context.workspace.scope {
-            let values = tiles.flatMap { pixelRows(images[$0.image], tile: $0.tile) }
-            let shape = Shape(tiles.count * patches, 3 * config.patchSize * config.patchSize)
-            let rows = try context.uploadActivations(values, shape: shape)
-            for tile in 0..<tiles.count {
-                let firstRow = tile * (1 + patches) + 1
-                try context.backend.linear(
-                    rows.rows(tile * patches..<(tile + 1) * patches), patchEmbedding, epilogue: .accumulate,
-                    into: x.rows(firstRow..<firstRow + patches))
-            }
+            try context.backend.linear(try patches(), patchEmbedding, epilogue: .accumulate, into: x)
         }
         return x
+    }
+
+    /// Of all tiles, the first pixel and the pixels in a line of the picture.
+    private func tilePlaces(_ pictures: UploadedPictures) -> [(corner: Int, line: Int)] {
+        let size = config.tileSize
+        return pictures.places.joined().flatMap { picture in
+            let columns = picture.width / size
+            return (0..<columns * (picture.height / size)).map { tile in
+                (picture.start + (tile / columns * picture.width + tile % columns) * size, picture.width)
+            }
+        }
+    }
+
+    /// Where the rows of a tile begin: the class token, which has no pixels, then the patches.
+    private func patchCorners(_ tile: (corner: Int, line: Int)) -> [Int32] {
+        let (patch, side) = (config.patchSize, config.side)
+        var corners: [Int32] = [-1, 0]
+        corners.reserveCapacity(2 + 2 * side * side)
+        for top in 0..<side {
+            for left in 0..<side {
+                corners.append(Int32(tile.corner + top * patch * tile.line + left * patch))
+                corners.append(Int32(tile.line))
+            }
+        }
+        return corners
+    }
+
+    /// Pixels of tiles that came as floats, planes `[3, S, S]`, patch by patch.
+    private func pixelRows(_ tiles: [(image: ProcessedImage, tile: Int)], context: ForwardContext) throws -> Tensor {
+        let features = 3 * config.patchSize * config.patchSize
+        let values = tiles.flatMap { [Float](repeating: 0, count: features) + pixelRows($0.image, tile: $0.tile) }
+        return try context.uploadActivations(values, shape: Shape(values.count / features, features))
     }
 
     /// Pixels of one tile, patch by patch: `[patches, 3 · patch · patch]` from planes `[3, S, S]`.
     private func pixelRows(_ image: ProcessedImage, tile: Int) -> [Float] {
         let (size, patch, side) = (config.tileSize, config.patchSize, config.side)
         let plane = size * size
+        let pixels = image.pixels
         var rows: [Float] = []
         rows.reserveCapacity(3 * side * side * patch * patch)
         for top in 0..<side {
@@ -134,7 +177,7 @@ final class TileEncoder: VisionEncoder {
                 for channel in 0..<3 {
                     let corner = (3 * tile + channel) * plane + top * patch * size + left * patch
                     for line in 0..<patch {
-                        rows.append(contentsOf: image.pixels[corner + line * size..<corner + line * size + patch])
+                        rows.append(contentsOf: pixels[corner + line * size..<corner + line * size + patch])
                     }
                 }
             }

@@ -9,13 +9,12 @@ struct TileImageProcessor: ImageProcessor {
     let tokensPerTile: Int
 
     func process(_ image: RGBImage, options: ImageOptions) throws -> ProcessedImage {
-        let tiles = try tiling(options).tiles(image, filter: filter)
-        var pixels: [Float] = []
-        pixels.reserveCapacity(tiles.count * 3 * tiling.tileWidth * tiling.tileHeight)
-        for tile in tiles { pixels += planar(tile, normalization) }
+        let (width, height) = (tiling.tileWidth, tiling.tileHeight)
+        let pictures = try tiling(options).pictures(image, filter: filter)
+        let tiles = pictures.reduce(0) { $0 + $1.width / width * ($1.height / height) }
         return ProcessedImage(
-            pixels: pixels, dimensions: [tiles.count, 3, tiling.tileHeight, tiling.tileWidth],
-            tokenCount: tiles.count * tokensPerTile)
+            .pictures(CutPictures(pictures, normalization, .tiles(width: width, height: height))),
+            dimensions: [tiles, 3, height, width], tokenCount: tiles * tokensPerTile)
     }
 
     func mostRows(_ options: ImageOptions) -> Int {
