@@ -1,1 +1,554 @@
-#include "ptx.cuh"
+// Attention of one new token of each sequence over its paged context, split over blocks so that few sequences fill the GPU.
+//
+// A context is cut into tiles of 16 positions, the tiles into contiguous parts, one for each block; all query heads of a key/value head
+// are computed together, so keys and values are read once. Parts are merged in two levels: within a thread block cluster through
+// distributed shared memory, where each block finishes a slice of the results, and between clusters through global memory, where the
+// last block of a slice to arrive finishes it. How a context is cut depends on its length and on the launch's grid alone, and all
+// sums have a fixed order: a sequence's result does not depend on its neighbours as long as the grid stays the same.
+//
+// 16-bit: the 16 rows of mma.m16n8k16 are query heads (unused ones are zeros: the tensor cores wait for memory anyway); each warp streams
+// tiles of its own through shared memory. float32: all threads work on one tile.
+#include "mma.cuh"
+
+#ifndef VLM_HEAD_SIZE
+#define VLM_HEAD_SIZE 128
+#endif
+
+constexpr int head_size = VLM_HEAD_SIZE;
+constexpr int tile = VLM_CUDA_DECODE_TILE;
+constexpr int head_rows = VLM_CUDA_DECODE_HEADS;
+constexpr int most_warps = 4;
+constexpr int quads = head_size / 4;
+#define infinity __int_as_float(0x7f800000)
+constexpr float log2_e = 1.4426950408889634f;
+#if __CUDA_ARCH__ >= 900
+// Tiles of a block that are asked for before the kernel may begin; together they stay well below the L2 cache.
+constexpr int prefetched_tiles = 16;
+#endif
+
+// One running softmax for each query head: the maximum (of scores · log2 e) and the sum.
+struct Softmax {
+    float peak[head_rows];
+    float sum[head_rows];
+};
+
+struct MergeSpace {
+    Softmax warp[most_warps];
+    Softmax block;
+    // Of the cluster, later of all.
+    Softmax whole;
+    float weight[VLM_CUDA_DECODE_CLUSTERS][head_rows];
+    Softmax parts[VLM_CUDA_DECODE_CLUSTER];
+    float inverse[head_rows];
+    bool is_last;
+};
+
+// What a block has to do.
+struct Part {
+    int sequence, kv_head, first_head, heads;
+    // Positions [first, context) are visible.
+    int first, context;
+    // Tiles of this block, and how many splits have any.
+    int begin, end, active;
+
+    __device__ __forceinline__ Part(const vlm_cuda_decode_attention &p) {
+        int head_groups = gridDim.y / p.kv_heads;
+        sequence = blockIdx.z;
+        kv_head = blockIdx.y / head_groups;
+        int done = (blockIdx.y - kv_head * head_groups) * head_rows;
+        first_head = kv_head * p.group + done;
+        heads = min(head_rows, p.group - done);
+        context = __ldcg(p.context_lengths + sequence);
+        first = p.window > 0 ? max(0, context - p.window) : 0;
+        int start = first / tile, tiles = (context + tile - 1) / tile - start;
+        // A block has work for all its warps before the next gets any.
+        int share = max((tiles + (int)gridDim.x - 1) / (int)gridDim.x, most_warps);
+        active = (tiles + share - 1) / share;
+        begin = start + min((int)blockIdx.x * share, tiles);
+        end = start + min(((int)blockIdx.x + 1) * share, tiles);
+    }
+
+    // The row of `[blocks · G · blockSize, E]` that holds a position; -1 when it is not visible.
+    __device__ __forceinline__ int row(const vlm_cuda_decode_attention &p, int position) const {
+        if (position < first || position >= context) return -1;
+        int block = __ldcg(p.block_tables + (int64_t)sequence * p.table_stride + (position >> p.block_shift));
+        if ((uint32_t)block >= (uint32_t)p.block_count) return -1;
+        return ((block * p.kv_heads + kv_head) << p.block_shift) + (position & ((1 << p.block_shift) - 1));
+    }
+};
+
+// Brings the first of the block's keys and values near while earlier kernels still run. The newest position may be written by one of them;
+// the L2 cache is where all see the same, so fetching it early harms nothing.
+__device__ __forceinline__ void prefetch_cache(const vlm_cuda_decode_attention &p, const Part &part) {
+#if __CUDA_ARCH__ >= 900
+    int run = min(tile, 1 << p.block_shift), runs = min(part.end - part.begin, prefetched_tiles) * (tile / run);
+    for (int i = threadIdx.x; i < runs; i += blockDim.x) {
+        int position = part.begin * tile + i * run;
+        int row = part.row(p, max(position, part.first));
+        if (row < 0) continue;
+        int count = min(run - (max(position, part.first) - position), part.context - position);
+        int64_t offset = (int64_t)row * head_size;
+        uint32_t bytes = count * head_size * sizeof(element_t);
+        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"((const element_t *)p.keys + offset), "r"(bytes) : "memory");
+        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"((const element_t *)p.values + offset), "r"(bytes) : "memory");
+    }
+#endif
+}
+
+// A score in the exponent's base 2.
+__device__ __forceinline__ float scaled(const vlm_cuda_decode_attention &p, float product) {
+    float score = product * p.scale;
+    if (p.softcap > 0) score = p.softcap * tanhf(score / p.softcap);
+    return score * log2_e;
+}
+
+// 2^(x - peak), where nothing seen yet weighs nothing.
+__device__ __forceinline__ float weight_of(float x, float peak) { return x == -infinity ? 0.0f : exp2f(x - peak); }
+
+// MARK: - Clusters
+
+__device__ __forceinline__ void cluster_arrive() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.aligned;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void cluster_wait() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
+#endif
+}
+// What block `rank` of the cluster has at the place of `local`.
+__device__ __forceinline__ float load_peer(const float *local, int rank) {
+#if __CUDA_ARCH__ >= 900
+    uint32_t address;
+    float v;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(shared_address(local)), "r"(rank));
+    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
+    return v;
+#else
+    return *local;
+#endif
+}
+__device__ __forceinline__ float4 load_peer(const float4 *local, int rank) {
+#if __CUDA_ARCH__ >= 900
+    uint32_t address;
+    float4 v;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(shared_address(local)), "r"(rank));
+    asm volatile("ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                 : "r"(address)
+                 : "memory");
+    return v;
+#else
+    return *local;
+#endif
+}
+
+// MARK: - Merging
+
+__device__ __forceinline__ void add_scaled(float4 &sum, float4 x, float weight) {
+    sum.x += x.x * weight;
+    sum.y += x.y * weight;
+    sum.z += x.z * weight;
+    sum.w += x.w * weight;
+}
+
+// Stores the finished quad `index` of `[heads, E / 4]`.
+__device__ __forceinline__ void store_out(const vlm_cuda_decode_attention &p, const Part &part, int index, float4 v, float inverse) {
+    element_t *to = (element_t *)p.out + part.sequence * p.out_stride + (int64_t)part.first_head * head_size + index * 4;
+#if VLM_ELEMENT == 0
+    *(float4 *)to = make_float4(v.x * inverse, v.y * inverse, v.z * inverse, v.w * inverse);
+#else
+    *(uint2 *)to = make_uint2(pack2<element_t>(v.x * inverse, v.y * inverse), pack2<element_t>(v.z * inverse, v.w * inverse));
+#endif
+}
+
+// What `count` parts, of which `read` tells peaks and sums, weigh in their union, for one head.
+template <typename Read>
+__device__ __forceinline__ void weigh(MergeSpace &space, Softmax &whole, int count, int head, Read read) {
+    float peak = -infinity, sum = 0;
+    for (int i = 0; i < count; i++) peak = fmaxf(peak, read(i, 0));
+    for (int i = 0; i < count; i++) {
+        float w = weight_of(read(i, 0), peak);
+        space.weight[i][head] = w;
+        sum += read(i, 1) * w;
+    }
+    whole.peak[head] = peak;
+    whole.sum[head] = sum;
+    space.inverse[head] = 1.0f / sum;
+}
+
+// Merges the results of `warps` warps, `results` `[warps, heads, E]` in shared memory with their softmaxes in `space.warp`, and then of
+// blocks and clusters, and stores them. Called by all threads of all blocks of a cluster, after a barrier.
+__device__ __forceinline__ void merge(const vlm_cuda_decode_attention &p, const Part &part, MergeSpace &space, float4 *results, int warps) {
+    const int total = part.heads * quads;
+    if (threadIdx.x < head_rows)
+        weigh(space, space.block, warps, threadIdx.x, [&](int i, int sum) {
+            return sum ? space.warp[i].sum[threadIdx.x] : space.warp[i].peak[threadIdx.x];
+        });
+    __syncthreads();
+    const bool alone = part.active == 1;
+    for (int i = threadIdx.x; i < total; i += blockDim.x) {
+        int head = i / quads;
+        float4 sum = make_float4(0, 0, 0, 0);
+        for (int w = 0; w < warps; w++) add_scaled(sum, results[w * total + i], space.weight[w][head]);
+        if (alone && blockIdx.x == 0) store_out(p, part, i, sum, space.inverse[head]);
+        results[i] = sum;
+    }
+    // All blocks of the cluster leave here or none.
+    if (alone) return;
+
+    // Within the cluster: block `rank` finishes the slice [begin, end) of the results.
+    const int ranks = p.cluster, rank = ranks > 1 ? blockIdx.x % ranks : 0;
+    const int begin = total * rank / ranks, end = total * (rank + 1) / ranks;
+    const int cluster = blockIdx.x / ranks, clusters = (part.active + ranks - 1) / ranks;
+    const int64_t pair = (int64_t)part.sequence * gridDim.y + blockIdx.y, all_clusters = gridDim.x / ranks;
+    float4 *partials = (float4 *)p.partials + pair * all_clusters * (min(p.group, head_rows) * quads);
+    if (ranks > 1) {
+        cluster_arrive();
+        cluster_wait();
+        for (int i = threadIdx.x; i < ranks * head_rows; i += blockDim.x) {
+            int r = i / head_rows, head = i % head_rows;
+            space.parts[r].peak[head] = load_peer(&space.block.peak[head], r);
+            space.parts[r].sum[head] = load_peer(&space.block.sum[head], r);
+        }
+        __syncthreads();
+        if (threadIdx.x < head_rows)
+            weigh(space, space.whole, ranks, threadIdx.x, [&](int i, int sum) {
+                return sum ? space.parts[i].sum[threadIdx.x] : space.parts[i].peak[threadIdx.x];
+            });
+        __syncthreads();
+        for (int i = begin + threadIdx.x; i < end; i += blockDim.x) {
+            int head = i / quads;
+            float4 sum = make_float4(0, 0, 0, 0);
+#pragma unroll 4
+            for (int r = 0; r < ranks; r++) add_scaled(sum, load_peer(results + i, r), space.weight[r][head]);
+            if (clusters == 1)
+                store_out(p, part, i, sum, space.inverse[head]);
+            else
+                partials[(int64_t)cluster * total + i] = sum;
+        }
+        // No block may end while another reads its memory; waited for last.
+        cluster_arrive();
+    } else {
+        __syncthreads();
+        for (int i = threadIdx.x; i < total; i += blockDim.x) partials[(int64_t)cluster * total + i] = results[i];
+    }
+
+    // Between clusters: the last to have written its share of a slice finishes the slice.
+    if (clusters > 1) {
+        float *statistics = p.statistics + pair * all_clusters * ranks * 2 * head_rows;
+        if (threadIdx.x < head_rows) {
+            const Softmax &own = ranks > 1 ? space.whole : space.block;
+            float *mine = statistics + (cluster * ranks + rank) * 2 * head_rows;
+            mine[threadIdx.x] = own.peak[threadIdx.x];
+            mine[head_rows + threadIdx.x] = own.sum[threadIdx.x];
+        }
+        __threadfence();
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            uint32_t *counter = p.counters + pair * ranks + rank;
+            space.is_last = atomicAdd(counter, 1) == clusters - 1;
+            if (space.is_last) *counter = 0;
+            __threadfence();
+        }
+        __syncthreads();
+        if (space.is_last) {
+            if (threadIdx.x < head_rows)
+                weigh(space, space.whole, clusters, threadIdx.x, [&](int i, int sum) {
+                    return __ldcg(statistics + ((i * ranks + rank) * 2 + sum) * head_rows + threadIdx.x);
+                });
+            __syncthreads();
+            for (int i = begin + threadIdx.x; i < end; i += blockDim.x) {
+                int head = i / quads;
+                float4 sum = make_float4(0, 0, 0, 0);
+#pragma unroll 8
+                for (int c = 0; c < clusters; c++) add_scaled(sum, __ldcg(partials + (int64_t)c * total + i), space.weight[c][head]);
+                store_out(p, part, i, sum, space.inverse[head]);
+            }
+        }
+    }
+    if (ranks > 1) cluster_wait();
+}
+
+// What blocks without work do. Whether there is none is the same for all blocks of a cluster.
+__device__ __forceinline__ bool is_idle(const vlm_cuda_decode_attention &p, const Part &part) {
+    if (part.context > 0 && (int)blockIdx.x / p.cluster * p.cluster < part.active) return false;
+    wait_for_previous();
+    if (part.context <= 0 && blockIdx.x == 0)
+        for (int i = threadIdx.x; i < part.heads * quads; i += blockDim.x) store_out(p, part, i, make_float4(0, 0, 0, 0), 1);
+    return true;
+}
+
+#if VLM_ELEMENT != 0
+
+// MARK: - 16-bit types
+
+constexpr int chunks = head_size / 8;
+constexpr int padded_chunks = (chunks + 1) / 2 * 2;
+// Tiles in shared memory per warp; all but one are on their way.
+constexpr int stages = head_size <= 128 ? 3 : 2;
+// Rows whose length is a multiple of 128 bytes are swizzled, others are padded to an odd number of chunks: either way the eight rows of
+// an ldmatrix lie in different banks.
+constexpr bool swizzled = chunks % 8 == 0;
+constexpr int pitch = (swizzled ? chunks : padded_chunks + 1) * 16;
+constexpr int tile_bytes = tile * pitch;
+
+// Where chunk (16 bytes) `c` of row `r` lies in a tile.
+__device__ __forceinline__ uint32_t place(int r, int c) { return r * pitch + (swizzled ? c ^ (r & 7) : c) * 16; }
+
+// Begins to copy the keys and values of a tile; lane l knows the cache row of position l % 16.
+__device__ __forceinline__ void load_tile(const vlm_cuda_decode_attention &p, int own_row, uint32_t target, int lane) {
+#pragma unroll
+    for (int i = 0; i < (tile * chunks + 31) / 32; i++) {
+        int index = i * 32 + lane, r = index / chunks, c = index - r * chunks;
+        int row = __shfl_sync(0xffffffffu, own_row, r & 15);
+        if (r >= tile) continue;
+        int64_t offset = (int64_t)max(row, 0) * head_size + c * 8;
+        copy_async(target + place(r, c), (const element_t *)p.keys + offset, row >= 0);
+        copy_async(target + tile_bytes + place(r, c), (const element_t *)p.values + offset, row >= 0);
+    }
+}
+
+// Shared memory: [warps, stages, {keys, values}, tile, pitch], later [warps, heads, E] float32.
+extern "C" __global__ void __launch_bounds__(most_warps * 32)
+    decode_attention(const __grid_constant__ vlm_cuda_decode_attention p) {
+    extern __shared__ __align__(128) uint8_t shared[];
+    __shared__ MergeSpace space;
+    allow_next();
+    const Part part(p);
+    if (is_idle(p, part)) return;
+    prefetch_cache(p, part);
+
+    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, warps = blockDim.x >> 5, g = lane >> 2, t = lane & 3;
+    const uint32_t tiles = shared_address(shared) + warp * (stages * 2 * tile_bytes);
+    if (chunks != padded_chunks) {
+        // Keys end in half a k-step of zeros.
+        for (int i = lane; i < stages * tile; i += 32)
+            *(uint4 *)(shared + (tiles - shared_address(shared)) + i / tile * (2 * tile_bytes) + place(i % tile, chunks)) =
+                make_uint4(0, 0, 0, 0);
+    }
+    int ahead = part.begin + warp;
+    int row = part.row(p, ahead * tile + (lane & 15));
+    wait_for_previous();
+
+#pragma unroll
+    for (int s = 0; s < stages - 1; s++) {
+        if (ahead < part.end) load_tile(p, row, tiles + s * (2 * tile_bytes), lane);
+        commit_copies();
+        ahead += warps;
+        row = part.row(p, ahead * tile + (lane & 15));
+    }
+
+    // Queries as A fragments.
+    uint32_t queries[padded_chunks / 2][4];
+    {
+        const element_t *q = (const element_t *)p.q + part.sequence * p.q_stride + (int64_t)part.first_head * head_size;
+#pragma unroll
+        for (int k = 0; k < padded_chunks / 2; k++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                int head = g + (i & 1) * 8, e = k * 16 + (i >> 1) * 8 + 2 * t;
+                queries[k][i] = head < part.heads && e < head_size ? *(const uint32_t *)(q + head * head_size + e) : 0;
+            }
+    }
+
+    float out[chunks][4];
+#pragma unroll
+    for (int j = 0; j < chunks; j++) out[j][0] = out[j][1] = out[j][2] = out[j][3] = 0;
+    // Of rows g and g + 8; the sums are of this thread's columns.
+    float peak[2] = {-infinity, -infinity}, sum[2] = {0, 0};
+    const int in_matrix = lane & 7, matrix = lane >> 3;
+
+    int stage = 0, free = stages - 1;
+    for (int current = part.begin + warp; current < part.end; current += warps) {
+        wait_for_copies<stages - 2>();
+        __syncwarp();
+        if (ahead < part.end) load_tile(p, row, tiles + free * (2 * tile_bytes), lane);
+        commit_copies();
+        ahead += warps;
+        row = part.row(p, ahead * tile + (lane & 15));
+
+        const uint32_t keys = tiles + stage * (2 * tile_bytes), values = keys + tile_bytes;
+        free = stage;
+        stage = stage + 1 == stages ? 0 : stage + 1;
+
+        // Scores of 16 heads and 2 x 8 positions; even and odd steps apart for shorter chains.
+        float scores[2][2][4] = {};
+#pragma unroll
+        for (int k = 0; k < padded_chunks / 2; k++) {
+            uint32_t b[4];
+            load_matrices(b, keys + place(in_matrix + (matrix >> 1) * 8, 2 * k + (matrix & 1)));
+            mma_16x8x16<element_t>(scores[k & 1][0], queries[k], b[0], b[1]);
+            mma_16x8x16<element_t>(scores[k & 1][1], queries[k], b[2], b[3]);
+        }
+        float s[2][4], top[2] = {peak[0], peak[1]};
+#pragma unroll
+        for (int j = 0; j < 2; j++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                int position = current * tile + j * 8 + 2 * t + (i & 1);
+                bool visible = position >= part.first && position < part.context;
+                s[j][i] = visible ? scaled(p, scores[0][j][i] + scores[1][j][i]) : -infinity;
+                top[i >> 1] = fmaxf(top[i >> 1], s[j][i]);
+            }
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            top[h] = fmaxf(top[h], __shfl_xor_sync(0xffffffffu, top[h], 1));
+            top[h] = fmaxf(top[h], __shfl_xor_sync(0xffffffffu, top[h], 2));
+            float shrink = weight_of(peak[h], top[h]);
+            peak[h] = top[h];
+            sum[h] *= shrink;
+#pragma unroll
+            for (int j = 0; j < chunks; j++) {
+                out[j][2 * h] *= shrink;
+                out[j][2 * h + 1] *= shrink;
+            }
+        }
+        uint32_t weights[4];
+#pragma unroll
+        for (int j = 0; j < 2; j++)
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                float low = exp2_fast(s[j][2 * h] - peak[h]), high = exp2_fast(s[j][2 * h + 1] - peak[h]);
+                sum[h] += low + high;
+                weights[2 * j + h] = pack2<element_t>(low, high);
+            }
+#pragma unroll
+        for (int j = 0; j < padded_chunks / 2; j++) {
+            uint32_t b[4];
+            load_matrices_transposed(b, values + place(in_matrix + (matrix & 1) * 8, 2 * j + (matrix >> 1)));
+            mma_16x8x16<element_t>(out[2 * j], weights, b[0], b[1]);
+            if (2 * j + 1 < chunks) mma_16x8x16<element_t>(out[(2 * j + 1) % chunks], weights, b[2], b[3]);
+        }
+    }
+    wait_for_copies<0>();
+    __syncthreads();
+
+    float *results = (float *)shared;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        sum[h] += __shfl_xor_sync(0xffffffffu, sum[h], 1);
+        sum[h] += __shfl_xor_sync(0xffffffffu, sum[h], 2);
+        int head = g + 8 * h;
+        if (t == 0) {
+            space.warp[warp].peak[head] = peak[h];
+            space.warp[warp].sum[head] = sum[h];
+        }
+        if (head < part.heads) {
+            float *to = results + (warp * part.heads + head) * head_size + 2 * t;
+#pragma unroll
+            for (int j = 0; j < chunks; j++) *(float2 *)(to + 8 * j) = make_float2(out[j][2 * h], out[j][2 * h + 1]);
+        }
+    }
+    __syncthreads();
+    merge(p, part, space, (float4 *)results, warps);
+}
+
+#else
+
+// MARK: - float32
+
+constexpr int threads = 128;
+constexpr int columns = (head_size + threads - 1) / threads;
+// Rows of keys are padded by a chunk, so that threads with neighbouring positions meet different banks.
+constexpr int key_pitch = head_size + 4;
+constexpr int stage_floats = tile * (key_pitch + head_size);
+
+__device__ __forceinline__ void load_tile(const vlm_cuda_decode_attention &p, const Part &part, int current, uint32_t target) {
+    for (int i = threadIdx.x; i < tile * quads; i += threads) {
+        int r = i / quads, c = i - r * quads, row = part.row(p, current * tile + r);
+        int64_t offset = (int64_t)max(row, 0) * head_size + c * 4;
+        copy_async(target + (r * key_pitch + c * 4) * 4, (const float *)p.keys + offset, row >= 0);
+        copy_async(target + (tile * key_pitch + r * head_size + c * 4) * 4, (const float *)p.values + offset, row >= 0);
+    }
+}
+
+// Shared memory: [2 stages, tile, {key_pitch, E}] and queries [16, E], float32.
+extern "C" __global__ void __launch_bounds__(threads) decode_attention(const __grid_constant__ vlm_cuda_decode_attention p) {
+    extern __shared__ __align__(128) float shared[];
+    __shared__ MergeSpace space;
+    __shared__ float scores[head_rows][tile];
+    allow_next();
+    const Part part(p);
+    if (is_idle(p, part)) return;
+    prefetch_cache(p, part);
+    wait_for_previous();
+
+    float *queries = shared + 2 * stage_floats;
+    const float *q = (const float *)p.q + part.sequence * p.q_stride + (int64_t)part.first_head * head_size;
+    for (int i = threadIdx.x; i < head_rows * head_size; i += threads) queries[i] = i < part.heads * head_size ? q[i] : 0;
+    if (part.begin < part.end) load_tile(p, part, part.begin, shared_address(shared));
+    commit_copies();
+
+    float out[head_rows][columns] = {};
+    if (threadIdx.x < head_rows) {
+        space.warp[0].peak[threadIdx.x] = -infinity;
+        space.warp[0].sum[threadIdx.x] = 0;
+    }
+    for (int current = part.begin; current < part.end; current++) {
+        const float *keys = shared + ((current - part.begin) & 1) * stage_floats, *values = keys + tile * key_pitch;
+        if (current + 1 < part.end) load_tile(p, part, current + 1, shared_address(shared) + ((current + 1 - part.begin) & 1) * stage_floats * 4);
+        commit_copies();
+        wait_for_copies<1>();
+        __syncthreads();
+        for (int i = threadIdx.x; i < part.heads * tile; i += threads) {
+            int head = i / tile, r = i % tile, position = current * tile + r;
+            const float4 *a = (const float4 *)(queries + head * head_size), *b = (const float4 *)(keys + r * key_pitch);
+            float product = 0;
+            for (int c = 0; c < quads; c++) {
+                product += a[c].x * b[c].x;
+                product += a[c].y * b[c].y;
+                product += a[c].z * b[c].z;
+                product += a[c].w * b[c].w;
+            }
+            bool visible = position >= part.first && position < part.context;
+            scores[head][r] = visible ? scaled(p, product) : -infinity;
+        }
+        __syncthreads();
+        if (threadIdx.x < part.heads) {
+            const int head = threadIdx.x;
+            float before = space.warp[0].peak[head], peak = before;
+            for (int r = 0; r < tile; r++) peak = fmaxf(peak, scores[head][r]);
+            float shrink = weight_of(before, peak), sum = space.warp[0].sum[head] * shrink;
+            for (int r = 0; r < tile; r++) {
+                float w = exp2f(scores[head][r] - peak);
+                scores[head][r] = w;
+                sum += w;
+            }
+            space.warp[0].peak[head] = peak;
+            space.warp[0].sum[head] = sum;
+            space.weight[0][head] = shrink;
+        }
+        __syncthreads();
+#pragma unroll
+        for (int head = 0; head < head_rows; head++)
+            if (head < part.heads) {
+                float shrink = space.weight[0][head];
+#pragma unroll
+                for (int c = 0; c < columns; c++) {
+                    int e = threadIdx.x + c * threads;
+                    if (e >= head_size) continue;
+                    float v = out[head][c] * shrink;
+#pragma unroll
+                    for (int r = 0; r < tile; r++) v += scores[head][r] * values[r * head_size + e];
+                    out[head][c] = v;
+                }
+            }
+        // The next iteration copies over this tile.
+        __syncthreads();
+    }
+    wait_for_copies<0>();
+    __syncthreads();
+#pragma unroll
+    for (int head = 0; head < head_rows; head++)
+#pragma unroll
+        for (int c = 0; c < columns; c++) {
+            int e = threadIdx.x + c * threads;
+            if (head < part.heads && e < head_size) shared[head * head_size + e] = out[head][c];
+        }
+    __syncthreads();
+    merge(p, part, space, (float4 *)shared, 1);
+}
+
+#endif
