@@ -29,6 +29,8 @@ package final class CUDABackend {
     private let canOverlap: Bool
     /// Products by NVIDIA's library, when it is there.
     private(set) lazy var blasLt = BlasLt(libraries.blas)
+    /// How shapes were multiplied on Hopper so far.
+    let hopperPlans = HopperGEMMPlans()
     /// Host memory that uploads pass through.
     let staging: StagingRing
 

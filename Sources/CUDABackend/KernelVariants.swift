@@ -1,3 +1,4 @@
+import CCUDAKernels
 import Tensors
 
 extension KernelFile {
@@ -17,6 +18,7 @@ extension KernelFile {
     var options: [Int] {
         switch self {
         case .attention, .attentionScalar: [0, 1]
+        case .gemm: KernelFile.gemmOptions
         default: [0]
         }
     }
@@ -25,13 +27,23 @@ extension KernelFile {
     var elements: [DType] {
         switch self {
         // Tensor cores multiply 16-bit types.
-        case .attention: [.float16, .bfloat16]
+        case .attention, .gemm: [.float16, .bfloat16]
         default: [.float32, .float16, .bfloat16]
         }
     }
 
     /// Whether the program is nothing without Hopper's instructions.
-    var isForHopper: Bool { self == .attentionHopper }
+    var isForHopper: Bool { self == .attentionHopper || self == .gemm }
+
+    /// Every tile with a plain epilogue, and the largest with every epilogue.
+    private static let gemmOptions =
+        HopperTile.all.map { $0.option(VLM_CUDA_GEMM_STORE, VLM_CUDA_NONE) }
+        + [HopperTile(tokens: 256, isPair: true), HopperTile(tokens: 176, halves: 2, isPair: true)].flatMap { tile in
+            [
+                tile.option(VLM_CUDA_GEMM_ACCUMULATE, VLM_CUDA_NONE), tile.option(VLM_CUDA_GEMM_ACTIVATE, VLM_CUDA_GELU),
+                tile.option(VLM_CUDA_GEMM_GATED, VLM_CUDA_SILU), tile.option(VLM_CUDA_GEMM_FLOAT32, VLM_CUDA_NONE),
+            ]
+        }
 }
 
 extension KernelVariant {
