@@ -118,8 +118,8 @@ struct HopperGEMMPlan {
             let parts = Double(workers) / Double(splitTiles) + 1
             cycles += Double(share) * step + finishing + 2500 + parts * Double(2 * tile.tokens * tile.halves)
         }
-        // The weights come from memory once for each group of tokens, at 3 bytes a nanosecond.
-        let memory = Double(features * inFeatures * 2 + tokens * inFeatures * 2) / 3000
+        // The weights come from memory once for each group of tokens, at 3 TB/s.
+        let memory = Double(features * inFeatures * 2 + tokens * inFeatures * 2) / 3e6
         let group = min(tokenTiles, max(1, 2048 / tile.tokens))
         let groups = (tokenTiles + group - 1) / group
         self.init(
