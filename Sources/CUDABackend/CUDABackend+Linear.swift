@@ -15,7 +15,7 @@ extension CUDABackend {
         var parameters = try linearParameters(x, weight, epilogue, out)
         guard x.rows > 0, out.width > 0 else { return }
         if x.rows <= CUDABackend.skinnyRows {
-            if isAligned(x, weight), let plan = SkinnyPlan(&parameters, properties, elementSize: activationType.size) {
+            if isAligned(x, weight), let plan = SkinnyPlan(&parameters, .init(properties), elementSize: activationType.size) {
                 return try launchSkinny(plan, &parameters)
             }
         } else {
@@ -40,7 +40,7 @@ extension CUDABackend {
         guard x.rows > 0, x.rows <= CUDABackend.skinnyRows, isAligned(x, weight), normWeight.isAligned16 else { return false }
         parameters.norm_weight = UnsafePointer(normWeight.pointer.assumingMemoryBound(to: Float.self))
         parameters.epsilon = epsilon
-        guard let plan = SkinnyPlan(&parameters, properties, elementSize: activationType.size) else { return false }
+        guard let plan = SkinnyPlan(&parameters, .init(properties), elementSize: activationType.size) else { return false }
         try launchSkinny(plan, &parameters)
         return true
     }
@@ -166,52 +166,6 @@ extension CUDABackend {
             try launch(kernel(.linear, "linear_finish"), grid, block: 256, overlaps: true, rest)
             row = rows.upperBound
         }
-    }
-}
-
-/// How the skinny kernel is launched.
-struct SkinnyPlan {
-    let blocks: Int
-    let sharedBytes: Int
-
-    /// Completes `parameters` by the ring's size and whether `x` goes to shared memory.
-    ///
-    /// A kernel that leaves half a multiprocessor's shared memory free lets the next one fetch its first weights while this one still
-    /// multiplies; with several rows of `x` a longer ring is worth more. Rows that leave no room are read where they are, through the
-    /// first-level cache.
-    ///
-    /// - Returns: nil when a norm is asked for and `x` does not fit into shared memory.
-    init?(_ parameters: inout vlm_cuda_linear, _ device: DeviceProperties, elementSize: Int) {
-        let (rows, width) = (Int(parameters.rows), Int(parameters.in_features))
-        let pitch = (width * elementSize + 127) / 128 * 128 + 64
-        let isNormed = parameters.norm_weight != nil
-        let staged = rows * pitch + (isNormed ? width * 4 : 0)
-        let results = 2 * Int(VLM_CUDA_SKINNY_CONSUMERS) * rows * Int(VLM_CUDA_SKINNY_RESULT_PITCH) * 4
-        let fixed = Int(VLM_CUDA_SKINNY_HEADER_BYTES) + results
-        let stage = Int(VLM_CUDA_SKINNY_TILE_ROWS) * Int(VLM_CUDA_SKINNY_PITCH)
-        let all = device.sharedBytesPerBlock
-        let half = min(all, device.sharedBytesPerMultiprocessor / 2 - 1024)
-        let enough = 4
-        func stages(_ budget: Int, _ bytes: Int) -> Int { min(6, (budget - fixed - bytes) / stage) }
-
-        let bytes: Int
-        if stages(half, staged) >= enough {
-            (parameters.stages, parameters.staged, bytes) = (Int32(stages(half, staged)), 1, staged)
-        } else if stages(all, staged) >= enough {
-            (parameters.stages, parameters.staged, bytes) = (Int32(stages(all, staged)), 1, staged)
-        } else if isNormed {
-            return nil
-        } else {
-            let budget = stages(half, 0) >= enough ? half : all
-            (parameters.stages, parameters.staged, bytes) = (Int32(max(2, stages(budget, 0))), 0, 0)
-        }
-        parameters.staged_pitch = Int32(pitch)
-        parameters.prefetched = 8
-        sharedBytes = fixed + Int(parameters.stages) * stage + bytes
-        let tiles = (Int(parameters.weight_rows) + Int(VLM_CUDA_SKINNY_TILE_ROWS) - 1) / Int(VLM_CUDA_SKINNY_TILE_ROWS)
-        let chunk = Int(VLM_CUDA_SKINNY_CHUNK_BYTES)
-        let chunks = (width * elementSize + chunk - 1) / chunk
-        blocks = min(device.multiprocessors, tiles * chunks)
     }
 }
 

@@ -1,0 +1,74 @@
+import CCUDAKernels
+import CUDABackend
+import Testing
+
+/// How decoding's products are laid out in shared memory, for GPUs that this machine need not have.
+@Suite struct SkinnyPlanTests {
+    struct GPU: CustomTestStringConvertible, Sendable {
+        let testDescription: String
+        let multiprocessors: Int
+        let sharedKilobytes: (block: Int, multiprocessor: Int)
+
+        var limits: SkinnyPlan.Limits {
+            SkinnyPlan.Limits(
+                multiprocessors: multiprocessors, sharedBytesPerBlock: sharedKilobytes.block << 10,
+                sharedBytesPerMultiprocessor: sharedKilobytes.multiprocessor << 10)
+        }
+    }
+
+    static let h100 = GPU(testDescription: "H100", multiprocessors: 132, sharedKilobytes: (227, 228))
+    static let gpus = [
+        h100, GPU(testDescription: "A100", multiprocessors: 108, sharedKilobytes: (163, 164)),
+        GPU(testDescription: "L4", multiprocessors: 58, sharedKilobytes: (99, 100)),
+    ]
+
+    static func parameters(rows: Int, inFeatures: Int, weightRows: Int, isNormed: Bool) -> vlm_cuda_linear {
+        var parameters = vlm_cuda_linear()
+        parameters.rows = Int32(rows)
+        parameters.in_features = Int32(inFeatures)
+        parameters.weight_rows = Int32(weightRows)
+        // Only whether there is one counts; nothing reads it here.
+        parameters.norm_weight = isNormed ? UnsafePointer(bitPattern: 16) : nil
+        return parameters
+    }
+
+    @Test(arguments: gpus)
+    func everyProductFits(gpu: GPU) throws {
+        for rows in 1...16 {
+            for inFeatures in [8, 1000, 1536, 3584, 8192, 18944, 29568] {
+                for (elementSize, isNormed) in [(2, false), (2, true), (4, false), (4, true)] {
+                    var parameters = Self.parameters(
+                        rows: rows, inFeatures: inFeatures, weightRows: 3584, isNormed: isNormed)
+                    guard let plan = SkinnyPlan(&parameters, gpu.limits, elementSize: elementSize) else {
+                        #expect(isNormed, "without a norm there is always a way")
+                        continue
+                    }
+                    #expect(plan.sharedBytes <= gpu.limits.sharedBytesPerBlock)
+                    #expect(plan.blocks >= 1 && plan.blocks <= gpu.multiprocessors)
+                    #expect(parameters.stages >= 2 && parameters.stages <= Int32(VLM_CUDA_SKINNY_MAX_STAGES))
+                    #expect(parameters.staged == 1 || !isNormed)
+                    // Eight lanes that read 16 bytes of two rows must meet different banks.
+                    #expect(parameters.staged_pitch % 128 == 64)
+                }
+            }
+        }
+    }
+
+    /// Two kernels side by side on a multiprocessor are what hides the time between them.
+    @Test(arguments: [(3584, true), (3584, false), (18944, false), (1536, true), (8960, false)])
+    func oneRowLeavesRoomForTheNextKernel(inFeatures: Int, isNormed: Bool) throws {
+        var parameters = Self.parameters(rows: 1, inFeatures: inFeatures, weightRows: 4608, isNormed: isNormed)
+        let plan = try #require(SkinnyPlan(&parameters, Self.h100.limits, elementSize: 2))
+        #expect(2 * (plan.sharedBytes + 1024) <= Self.h100.limits.sharedBytesPerMultiprocessor)
+        #expect(parameters.stages >= 4)
+    }
+
+    /// The order of a row's sums depends on the grid, so the grid may not depend on the number of rows.
+    @Test func blocksDoNotDependOnRows() {
+        let blocks = (1...16).map { rows in
+            var parameters = Self.parameters(rows: rows, inFeatures: 3584, weightRows: 48, isNormed: false)
+            return SkinnyPlan(&parameters, Self.h100.limits, elementSize: 2)?.blocks
+        }
+        #expect(Set(blocks) == [21])
+    }
+}
