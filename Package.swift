@@ -57,6 +57,9 @@ let package = Package(
             name: "TestKit", dependencies: ["Checkpoints", "JSON", "Tensors"], path: "Tests/TestKit", swiftSettings: swift),
         .testTarget(name: "JSONTests", dependencies: ["JSON", "TestKit"], swiftSettings: swift),
         .testTarget(name: "CPUBackendTests", dependencies: ["CPUBackend", "Tensors", "TestKit"], swiftSettings: swift),
+        .testTarget(
+            name: "CUDABackendTests", dependencies: ["CCUDA", "CCUDAKernels", "CUDABackend", "Tensors", "TestKit"],
+            swiftSettings: swift),
         .testTarget(name: "ImagingTests", dependencies: ["Imaging", "JSON", "TestKit"], swiftSettings: swift),
         .testTarget(name: "TextTests", dependencies: ["JSON", "Text", "TestKit"], swiftSettings: swift),
         .testTarget(

@@ -40,6 +40,7 @@ extension CUDABackend {
                 detail: "a tensor \(tensor.shape) of \(tensor.dtype) needs \(tensor.byteCount) bytes, \(bytes.count) were given")
         }
         try refuseWhileRecording("download")
+        try settle()
         guard let destination = bytes.baseAddress else { return }
         context.makeCurrent()
         var offset = 0
@@ -56,6 +57,7 @@ extension CUDABackend {
 
     package func synchronize() throws {
         try refuseWhileRecording("synchronize")
+        try settle()
         context.makeCurrent()
         try check(cuda.api.pointee.cuStreamSynchronize(stream), "cuStreamSynchronize")
     }

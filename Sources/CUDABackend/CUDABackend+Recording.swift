@@ -62,6 +62,7 @@ private final class CUDAMark: StreamMark {
 extension CUDABackend {
     package func record(_ body: () throws -> Void) throws -> any RecordedWork {
         try refuseWhileRecording("record")
+        try settle()
         context.makeCurrent()
         // Other threads may go on allocating; this one must not.
         try check(
@@ -90,6 +91,7 @@ extension CUDABackend {
             throw TensorError(.unsupported, operation: "replay", detail: "the work was recorded on another backend")
         }
         try refuseWhileRecording("replay")
+        try settle()
         context.makeCurrent()
         try check(cuda.api.pointee.cuGraphLaunch(graph.executable, stream), "cuGraphLaunch")
         if options.isSynchronous { try check(cuda.api.pointee.cuStreamSynchronize(stream), "cuStreamSynchronize (replay)") }

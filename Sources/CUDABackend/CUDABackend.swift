@@ -33,6 +33,10 @@ package final class CUDABackend {
     let hopperPlans = HopperGEMMPlans()
     /// Host memory that uploads pass through.
     let staging: StagingRing
+    /// Weights on their way; nil between loads.
+    var loading: WeightLoading?
+    /// What loads have found since they were last asked.
+    var notFinite: [NonFiniteTensor] = []
 
     /// Opens GPU `index`.
     ///
@@ -98,6 +102,16 @@ package final class CUDABackend {
     ///   - overlaps: the kernel calls `wait_for_previous` before it touches what others write; it may then start early on GPUs that can.
     /// - Throws: ``CUDAError``, perhaps about an earlier kernel.
     func launch<P>(
+        _ kernel: Kernel, _ grid: Grid, block: Int, sharedBytes: Int = 0, cluster: Int = 1, overlaps: Bool = false,
+        _ parameters: P
+    ) throws {
+        if loading != nil { try settle() }
+        try submit(
+            kernel, grid, block: block, sharedBytes: sharedBytes, cluster: cluster, overlaps: overlaps, parameters)
+    }
+
+    /// ``launch(_:_:block:sharedBytes:cluster:overlaps:_:)`` without waiting for weights that are on their way.
+    func submit<P>(
         _ kernel: Kernel, _ grid: Grid, block: Int, sharedBytes: Int = 0, cluster: Int = 1, overlaps: Bool = false,
         _ parameters: P
     ) throws {

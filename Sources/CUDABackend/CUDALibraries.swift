@@ -86,6 +86,9 @@ package final class CUDALibraries: @unchecked Sendable {  // immutable tables of
         self.report = report
     }
 
+    /// Whether kernels can be compiled here.
+    package var hasCompiler: Bool { (try? compiler.get()) != nil }
+
     private static func open(
         _ names: [String], _ search: LibrarySearch, kind: CUDAError.Kind, what: String, neighbours: [String] = [], hint: String
     ) throws(CUDAError) -> LibrarySearch.Found {

@@ -65,13 +65,16 @@ final class DeviceContext: @unchecked Sendable {
     // MARK: Memory
 
     /// Uninitialised memory, usable by work submitted from now on.
-    func allocate(byteCount: Int, purpose: String) throws -> UnsafeMutableRawPointer {
+    ///
+    /// - Parameter stream: the stream of that work, nil for the context's own.
+    func allocate(byteCount: Int, purpose: String, stream: OpaquePointer? = nil) throws -> UnsafeMutableRawPointer {
         makeCurrent()
         var pointer: UnsafeMutableRawPointer?
         let bytes = max(byteCount, 1)
         let status =
             properties.hasMemoryPools
-            ? cuda.api.pointee.cuMemAllocAsync(&pointer, bytes, stream) : cuda.api.pointee.cuMemAlloc_v2(&pointer, bytes)
+            ? cuda.api.pointee.cuMemAllocAsync(&pointer, bytes, stream ?? self.stream)
+            : cuda.api.pointee.cuMemAlloc_v2(&pointer, bytes)
         if status == 0, let pointer { return pointer }
         let failure = cuda.error(status, call: properties.hasMemoryPools ? "cuMemAllocAsync" : "cuMemAlloc")
         guard failure.kind == .outOfMemory else { throw failure }
@@ -93,8 +96,13 @@ final class DeviceContext: @unchecked Sendable {
     }
 
     private func free(_ address: UInt) {
+        guard let pointer = UnsafeMutableRawPointer(bitPattern: address) else { return }
+        free(pointer, stream: stream)
+    }
+
+    /// Gives memory back once the work of a stream is done with it.
+    func free(_ pointer: UnsafeMutableRawPointer, stream: OpaquePointer) {
         makeCurrent()
-        let pointer = UnsafeMutableRawPointer(bitPattern: address)
         _ = properties.hasMemoryPools ? cuda.api.pointee.cuMemFreeAsync(pointer, stream) : cuda.api.pointee.cuMemFree_v2(pointer)
     }
 

@@ -104,6 +104,9 @@ package final class WeightBinder {
         return try tensor(name, dimensions, dummy: fill)
     }
 
+    /// Adds a tensor of the file that somebody else found to hold NaN or infinity, to be reported by ``finish()``.
+    package func reportNotFinite(_ fileName: String, position: Int) { problems.notFinite.append((fileName, position)) }
+
     /// Checks that everything asked for was there and everything there was asked for.
     ///
     /// - Throws: ``CheckpointError`` of kind `weightMismatch` or `notFinite` listing every problem found.

@@ -26,7 +26,7 @@ package final class WeightLoader {
     ) {
         self.backend = backend
         isPlanning = backend is PlanningBackend
-        binder = WeightBinder(checkpoint, rename: rename, checkFinite: !isPlanning)
+        binder = WeightBinder(checkpoint, rename: rename, checkFinite: !isPlanning && !backend.checksFinite)
         self.totalParameters = totalParameters
         self.progress = progress
     }
@@ -43,7 +43,10 @@ package final class WeightLoader {
     /// Checks that everything asked for was there and everything there was asked for.
     ///
     /// - Throws: `CheckpointError` listing every missing, mis-shaped, unused and non-finite tensor.
-    package func finish() throws { try binder.finish() }
+    package func finish() throws {
+        for found in try backend.finishLoading() { binder.reportNotFinite(found.name, position: found.position) }
+        try binder.finish()
+    }
 
     /// The tensor of exactly these dimensions; zeros when it is missing, which ``finish()`` then reports.
     package func host(_ name: String, _ dimensions: [Int]) throws -> HostTensor {

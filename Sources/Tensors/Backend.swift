@@ -36,6 +36,12 @@ package protocol Backend: AnyObject {
     func makeLinear(_ parts: [HostTensor], bias: [HostTensor?]?, combine: LinearWeight.Combine) throws -> LinearWeight
     /// Places a tensor on the device, converted to `dtype`: norms, tables, embeddings.
     func makeTensor(_ source: HostTensor, dtype: DType) throws -> (tensor: Tensor, owner: any DeviceBuffer)
+    /// Whether the backend looks for NaN and infinity in the weights it is given, so that nobody else need.
+    var checksFinite: Bool { get }
+    /// Waits until all weights have been placed, which may go on after the calls that asked for it.
+    ///
+    /// - Returns: the tensors that are not finite, if the backend looks, since the last call.
+    func finishLoading() throws -> [NonFiniteTensor]
 
     // MARK: Operations
 
@@ -103,6 +109,9 @@ package protocol Backend: AnyObject {
 }
 
 extension Backend {
+    package var checksFinite: Bool { false }
+    package func finishLoading() throws -> [NonFiniteTensor] { [] }
+
     package func linear(
         rmsNormed x: Tensor, normWeight: Tensor, epsilon: Float, _ weight: LinearWeight, epilogue: LinearEpilogue,
         into out: Tensor
@@ -175,6 +184,18 @@ package struct AttentionProjection {
     package var value: Tensor { columns(heads + kvHeads..<heads + 2 * kvHeads) }
     /// Queries and keys, which lie side by side, so that one call turns both.
     package var turning: Tensor { columns(0..<heads + kvHeads) }
+}
+
+/// A tensor of a checkpoint that holds NaN or infinity.
+package struct NonFiniteTensor: Sendable, Equatable {
+    package let name: String
+    /// The first such element, row-major.
+    package let position: Int
+
+    package init(name: String, position: Int) {
+        self.name = name
+        self.position = position
+    }
 }
 
 /// How rotary embedding pairs dimensions.

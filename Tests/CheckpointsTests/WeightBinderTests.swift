@@ -135,7 +135,30 @@ import Testing
         try first.finish()
     }
 
-    static let pinned: [UInt32] = [3_169_320_960, 3_156_475_904, 999_161_856, 3_162_636_288]
+    static let pinned: [UInt32] = [3_153_002_496, 1_020_526_592, 3_153_920_000, 1_009_582_080]
+
+    /// A GPU makes each number from its index alone; this is that formula, one element at a time.
+    @Test func everyDummyNumberFollowsFromItsIndex() throws {
+        let key: UInt64 = 0x1234_5678_9ABC_DEF0
+        let count = (1 << 20) + 37
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: count * 2, alignment: 64)
+        defer { memory.deallocate() }
+        let recipe = HostRecipe(deviation: 0.5, key: key)
+        guard case .normal(_, let scale) = recipe.formula else { return #expect(Bool(false)) }
+        let made = HostTensor(
+            name: "w", dtype: .bfloat16, dimensions: [count], bytes: UnsafeRawBufferPointer(memory), owner: folder,
+            recipe: recipe
+        ).loadAll(as: UInt16.self)
+        for index in [0, 1, 15, 16, 17, 4095, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, count - 1] {
+            var x = UInt32(truncatingIfNeeded: index) &+ UInt32(truncatingIfNeeded: key)
+            x = (x ^ (x >> 16)) &* 0x21F0_AAAD
+            x ^= UInt32(key >> 32)
+            x = (x ^ (x >> 15)) &* 0xD35A_2D97
+            x ^= x >> 15
+            let sum = (0..<4).reduce(0) { $0 + Int((x >> (8 * $1)) & 0xFF) }
+            #expect(made[index] == HostRecipe.bfloat16(Float(sum - 510) * scale), "element \(index)")
+        }
+    }
 
     @Test func dummyWeightsAreNormalWithTheDeviationAsked() throws {
         let binder = WeightBinder(try checkpoint([], weights: .dummy(seed: 1)))

@@ -1,5 +1,27 @@
-// Parameters of the kernels in load.cu; see vlm_cuda_kernels.h.
+// Parameters of the kernels that place weights; see vlm_cuda_kernels.h.
 #ifndef VLM_CUDA_LOAD_H
 #define VLM_CUDA_LOAD_H
+
+/// Elements `first ..< first + count` of a tensor `[rows, columns]`, on their way to their rows of a weight. Types are `vlm_cuda_type`.
+typedef struct {
+    /// Element `first` of the source; null when the elements follow from a formula.
+    const void *source;
+    /// Row 0 of the weight.
+    void *out;
+    /// The index of the source's first element that is not finite goes here, if it is below what is there.
+    uint64_t *not_finite;
+    uint64_t first;
+    uint64_t count;
+    uint64_t columns;
+    /// Where source row r goes: row `row_offset + (interleaved ? r / 8 * 16 + r % 8 : r)` of the weight.
+    uint64_t row_offset;
+    /// Formula: normal numbers of this key and scale (see HostRecipe), or `constant` when `scale` is 0. Rounded to bfloat16.
+    uint64_t key;
+    float scale;
+    float constant;
+    int32_t interleaved;
+    int32_t source_type;
+    int32_t out_type;
+} vlm_cuda_place;
 
 #endif

@@ -1,0 +1,199 @@
+import CCUDA
+import CCUDAKernels
+package import Tensors
+
+extension DType {
+    /// The type's number in the kernels, nil when they have no conversion for it.
+    var kernelType: Int32? {
+        switch self {
+        case .float32: Int32(bitPattern: VLM_CUDA_FLOAT32.rawValue)
+        case .float16: Int32(bitPattern: VLM_CUDA_FLOAT16.rawValue)
+        case .bfloat16: Int32(bitPattern: VLM_CUDA_BFLOAT16.rawValue)
+        default: nil
+        }
+    }
+}
+
+extension CUDABackend {
+    /// The type linear weights are stored in.
+    package var weightType: DType { activationType }
+
+    package var checksFinite: Bool { true }
+
+    /// Places weights row-major in the activation type; gate and up in groups of 16 rows, 8 of the gate and the 8 of the same features
+    /// of up, each padded with zeros to a multiple of 8. `packed` is `[rows with padding, inFeatures]`, the bias float32 in its order.
+    ///
+    /// Returns before the weights are there; ``finishLoading()`` waits for them, and so does every operation.
+    ///
+    /// - Throws: ``TensorError``: `shapeMismatch` when parts disagree, `unsupported` for a type other than float32, float16 and
+    ///   bfloat16; ``CUDAError``, perhaps about an earlier weight.
+    package func makeLinear(
+        _ parts: [HostTensor], bias: [HostTensor?]?, combine: LinearWeight.Combine
+    ) throws -> LinearWeight {
+        let (inFeatures, outFeatures) = try checkParts(parts, bias: bias, combine: combine)
+        let gateUp = combine == .gateUp
+        let rows = gateUp ? (outFeatures / 2 + 7) / 8 * 16 : outFeatures
+        let hasBias = bias.map { $0.contains { $0 != nil } } == true
+        let packedBytes = rows * inFeatures * activationType.size
+        let biasOffset = (packedBytes + 255) / 256 * 256
+        let buffer = try CUDABuffer(
+            context, byteCount: hasBias ? biasOffset + rows * 4 : packedBytes, purpose: parts[0].name)
+        if hasBias || rows != outFeatures {
+            try check(cuda.api.pointee.cuMemsetD8Async(buffer.pointer, 0, buffer.byteCount, stream), "cuMemsetD8Async")
+        }
+        let packed = Tensor(pointer: buffer.pointer, dtype: activationType, shape: Shape(rows, inFeatures))
+        let biasTensor =
+            hasBias ? Tensor(pointer: buffer.pointer + biasOffset, dtype: .float32, shape: Shape(rows)) : nil
+        var offset = 0
+        for (index, part) in parts.enumerated() {
+            let firstRow = gateUp ? index * 8 : offset
+            try place(part, columns: inFeatures, in: packed, firstRow: firstRow, interleaved: gateUp, owner: buffer)
+            if let biasTensor, let values = bias?[index] {
+                try place(values, columns: 1, in: biasTensor, firstRow: firstRow, interleaved: gateUp, owner: buffer)
+            }
+            offset += part.dimensions[0]
+        }
+        return LinearWeight(
+            inFeatures: inFeatures, outFeatures: outFeatures, combine: combine, dtype: activationType, packed: packed,
+            bias: biasTensor, owner: buffer)
+    }
+
+    /// Copies a tensor, converting between float32, float16 and bfloat16. Other types are copied when `dtype` is theirs.
+    ///
+    /// - Throws: ``TensorError``: `unsupported` for another conversion, `shapeMismatch` for more than four axes; ``CUDAError``.
+    package func makeTensor(_ source: HostTensor, dtype: DType) throws -> (tensor: Tensor, owner: any DeviceBuffer) {
+        let axes = source.dimensions
+        guard axes.count <= 4 else {
+            throw TensorError(
+                .shapeMismatch, operation: "make tensor", detail: "\(source.name) has \(axes.count) axes, at most 4 work")
+        }
+        let shape =
+            switch axes.count {
+            case 0: Shape(1)
+            case 1: Shape(axes[0])
+            case 2: Shape(axes[0], axes[1])
+            case 3: Shape(axes[0], axes[1], axes[2])
+            default: Shape(axes[0], axes[1], axes[2], axes[3])
+            }
+        try checkBytes(source)
+        guard source.dtype == dtype || (source.dtype.kernelType != nil && dtype.kernelType != nil) else {
+            throw TensorError(
+                .unsupported, operation: "make tensor",
+                detail:
+                    "\(source.name) is \(source.dtype.rawValue) and cannot become \(dtype.rawValue); float32, float16 and bfloat16 convert"
+            )
+        }
+        let buffer = try CUDABuffer(context, byteCount: source.count * dtype.size, purpose: source.name)
+        let tensor = Tensor(pointer: buffer.pointer, dtype: dtype, shape: shape)
+        if source.count > 0 {
+            // Nothing changes place, so the longest rows that suit any tensor will do.
+            let columns = source.count % 8 == 0 ? 8 : 1
+            try place(source, columns: columns, in: tensor, firstRow: 0, interleaved: false, owner: buffer)
+        }
+        return (tensor, buffer)
+    }
+
+    package func finishLoading() throws -> [NonFiniteTensor] {
+        try settle()
+        defer { notFinite = [] }
+        return notFinite
+    }
+
+    /// Waits for weights that are on their way.
+    func settle() throws {
+        guard let loading else { return }
+        self.loading = nil
+        notFinite += try loading.finish(self)
+    }
+
+    /// Brings a tensor's rows of `columns` elements to their rows of `out`.
+    private func place(
+        _ source: HostTensor, columns: Int, in out: Tensor, firstRow: Int, interleaved: Bool, owner: CUDABuffer
+    ) throws {
+        if loading?.isFull == true { try settle() }
+        let loading = try self.loading ?? WeightLoading(self)
+        self.loading = loading
+        context.makeCurrent()
+        guard let sourceType = source.dtype.kernelType, let outType = out.dtype.kernelType else {
+            try loading.uploader.add(source, place: nil, to: out.pointer, owner: owner)
+            return
+        }
+        var place = vlm_cuda_place()
+        place.out = out.pointer
+        place.count = UInt64(source.count)
+        place.columns = UInt64(columns)
+        place.row_offset = UInt64(firstRow)
+        place.interleaved = interleaved ? 1 : 0
+        place.source_type = sourceType
+        place.out_type = outType
+        guard let recipe = source.recipe else {
+            place.not_finite = loading.note(for: source.name)
+            try loading.uploader.add(source, place: place, to: out.pointer, owner: owner)
+            return
+        }
+        switch recipe.formula {
+        case .constant(let value): place.constant = value
+        case .normal(let key, let scale): (place.key, place.scale) = (key, scale)
+        }
+        let inEights = columns % 8 == 0
+        let perBlock = inEights ? 2048 : 256
+        try submit(
+            kernel(.load, inEights ? "place_rows_of_eights" : "place_rows", element: .float32),
+            Grid(min((source.count + perBlock - 1) / perBlock, 16384)), block: 256, place)
+    }
+
+    private func checkBytes(_ tensor: HostTensor) throws {
+        guard tensor.byteCount == tensor.count * tensor.dtype.size else {
+            throw TensorError(
+                .shapeMismatch, operation: "make tensor",
+                detail:
+                    "\(tensor.name) \(tensor.dimensions) of \(tensor.dtype.rawValue) needs \(tensor.count * tensor.dtype.size) bytes, \(tensor.byteCount) are there"
+            )
+        }
+    }
+
+    /// Checks that parts fit together; returns the features of the whole.
+    private func checkParts(
+        _ parts: [HostTensor], bias: [HostTensor?]?, combine: LinearWeight.Combine
+    ) throws -> (inFeatures: Int, outFeatures: Int) {
+        func mismatch(_ detail: String) -> TensorError { TensorError(.shapeMismatch, operation: "make linear", detail: detail) }
+        func checkType(_ tensor: HostTensor) throws {
+            guard tensor.dtype.kernelType != nil else {
+                throw TensorError(
+                    .unsupported, operation: "make linear",
+                    detail: "\(tensor.name) is \(tensor.dtype.rawValue); the GPU multiplies float32, float16 and bfloat16 weights"
+                )
+            }
+            try checkBytes(tensor)
+        }
+        guard let first = parts.first else { throw mismatch("a linear weight needs at least one part") }
+        for part in parts {
+            guard part.dimensions.count >= 2, part.count > 0 else {
+                throw mismatch("\(part.name) is \(part.dimensions); a weight is [outFeatures, inFeatures]")
+            }
+            try checkType(part)
+        }
+        let inFeatures = first.count / first.dimensions[0]
+        for part in parts where part.count / part.dimensions[0] != inFeatures {
+            throw mismatch("\(part.name) has \(part.count / part.dimensions[0]) input features, \(first.name) has \(inFeatures)")
+        }
+        if combine == .gateUp {
+            guard parts.count == 2, parts[0].dimensions[0] == parts[1].dimensions[0] else {
+                let given = parts.map { "\($0.name) \($0.dimensions)" }.joined(separator: ", ")
+                throw mismatch("gate and up are two parts of equal size, not \(given)")
+            }
+        }
+        if let bias {
+            guard bias.count == parts.count else {
+                throw mismatch("\(bias.count) biases for the \(parts.count) parts of \(first.name)")
+            }
+            for case (let part, let bias?) in zip(parts, bias) {
+                guard bias.count == part.dimensions[0] else {
+                    throw mismatch("\(bias.name) is \(bias.dimensions), \(part.name) needs [\(part.dimensions[0])]")
+                }
+                try checkType(bias)
+            }
+        }
+        return (inFeatures, parts.reduce(0) { $0 + $1.dimensions[0] })
+    }
+}
