@@ -100,6 +100,7 @@ __device__ __forceinline__ int item_of(int round) {
 
 struct Barriers {
     uint64_t query_full, query_empty;
+    uint64_t unread;
     uint64_t key_full[STAGES], key_empty[STAGES], value_full[STAGES], value_empty[STAGES];
 };
 
@@ -223,6 +224,12 @@ __device__ __forceinline__ void soften(float (&s)[COUNT], Rows &rows, float scal
     }
 }
 
+// Keeps what the sums are made of before the next wait. The assembler would move the exponentials behind it, away from the products that they
+// are to run beside, but it moves no store.
+__device__ __forceinline__ void hold(uint32_t unread, const Rows &rows) {
+    asm volatile("st.volatile.shared.f32 [%0], %1;" ::"r"(unread), "f"(rows.sum[0] + rows.sum[1]) : "memory");
+}
+
 template <int COUNT>
 __device__ __forceinline__ void round_weights(uint32_t (&w)[COUNT / 2], const float (&s)[COUNT]) {
 #pragma unroll
@@ -311,6 +318,7 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Barr
     uint64_t query = operand(queries + group * 64 * 128);
     int row = group * 64 + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
     Ring ring;  // of the next keys; their values lie at the same place of their ring
+    uint32_t unread = shared_address(&barriers.unread);
     int query_parity = 0;
     float s[KEYS / 2], o[HEAD / 2];
     uint32_t w[KEYS / 4];
@@ -402,6 +410,7 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Barr
                 // Positions from tile.last - window to tile.first are seen by all rows.
                 if ((step + 1) * KEYS > tile.first || step * KEYS < tile.last - p.window) mask(s, step * KEYS, rows, p.window);
                 soften(s, rows, p.scale_log2);
+                hold(unread, rows);
                 wgmma_wait<0>();
                 pin(o);
                 if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
