@@ -43,12 +43,14 @@ let package = Package(
             swiftSettings: swift),
         .target(
             name: "VLM",
-            dependencies: ["CPUBackend", "Checkpoints", "Engine", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text"],
+            dependencies: [
+                "CPUBackend", "CUDABackend", "Checkpoints", "Engine", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text",
+            ],
             resources: [.copy("Resources/demo")], swiftSettings: swift),
         .executableTarget(
             name: "vlm",
             dependencies: [
-                "CPUBackend", "Checkpoints", "Engine", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text", "VLM",
+                "CPUBackend", "CUDABackend", "Checkpoints", "Engine", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text", "VLM",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: swift),
 

@@ -53,12 +53,7 @@ package final class CUDABackend {
         let libraries = libraries ?? CUDALibraries(options)
         let cuda = try libraries.driver.get()
         let (device, properties) = try CUDABackend.open(cuda, index: index)
-        guard properties.major >= 8 else {
-            throw CUDAError(
-                .unsupportedArchitecture, call: "cuDeviceGetAttribute",
-                detail: "\(properties.name) has compute capability \(properties.major).\(properties.minor)",
-                hint: "A GPU of capability 8.0 (Ampere) or newer is needed; run with --device cpu")
-        }
+        try CUDABackend.requireCapability(properties)
         self.options = options
         self.libraries = libraries
         self.cuda = cuda

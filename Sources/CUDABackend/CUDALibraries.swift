@@ -8,6 +8,8 @@ package final class CUDALibraries: @unchecked Sendable {  // immutable tables of
     let compiler: Result<KernelCompiler, CUDAError>
     /// cuBLASLt, when it is there.
     let blas: vlm_blas?
+    /// Why it is not.
+    let blasError: CUDAError?
     /// Where each library was found, or why not: for `vlm doctor`.
     package let report: [(library: String, finding: String)]
 
@@ -56,6 +58,7 @@ package final class CUDALibraries: @unchecked Sendable {  // immutable tables of
         }
 
         var blas: vlm_blas?
+        var blasError: CUDAError?
         var blasFinding = ""
         do throws(CUDAError) {
             let found = try CUDALibraries.open(
@@ -63,15 +66,18 @@ package final class CUDALibraries: @unchecked Sendable {  // immutable tables of
                 hint: "Install it (pip install nvidia-cublas, or the CUDA toolkit) or name its folder in VLM_CUDA_PATH")
             var table = vlm_blas()
             if let missing = vlm_cuda_load_blas(found.handle, &table) {
-                blasFinding = "\(found.path) lacks \(String(cString: missing))"
-            } else {
-                blas = table
-                blasFinding = "\(found.path), version \(table.cublasLtGetVersion())"
+                throw CUDAError(
+                    .missingLibrary, call: String(cString: missing), detail: "\(found.path) lacks this function",
+                    hint: "Install cuBLASLt of CUDA 12.0 or newer and name its folder in VLM_CUDA_PATH")
             }
+            blas = table
+            blasFinding = "\(found.path), version \(table.cublasLtGetVersion())"
         } catch {
+            blasError = error
             blasFinding = error.description
         }
         self.blas = blas
+        self.blasError = blasError
 
         switch driver {
         case .success(let driver):

@@ -18,7 +18,7 @@ struct HopperTile: Hashable, Sendable {
     func option(_ epilogue: vlm_cuda_gemm_epilogue, _ activation: vlm_cuda_activation) -> Int {
         Int(
             vlm_cuda_gemm_option(
-                Int32(tokens), Int32(halves), isPair ? 1 : 0, Int32(epilogue.rawValue), Int32(activation.rawValue), 0, 0))
+                Int32(tokens), Int32(halves), isPair ? 1 : 0, Int32(epilogue.rawValue), Int32(activation.rawValue), 0))
     }
 }
 

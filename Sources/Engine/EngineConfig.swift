@@ -27,8 +27,8 @@ public struct EngineConfig: Sendable, Equatable {
     public var dtype: Precision
     /// Longest prompt plus response in tokens; nil takes the model's, reduced to what memory holds.
     public var sessionLen: Int?
-    /// Sequences that run together.
-    public var maxBatchSize: Int
+    /// Sequences that run together. nil: 256 on a GPU, 16 on a CPU.
+    public var maxBatchSize: Int?
     /// The KV cache's share of the memory that is free once weights and workspaces are placed, between 0 and 1; a number above 1
     /// is a count of blocks.
     public var cacheMaxEntryCount: Double
@@ -41,7 +41,7 @@ public struct EngineConfig: Sendable, Equatable {
 
     /// The checkpoint's own type on the best device, unless said otherwise.
     public init(
-        device: DeviceChoice = .auto, dtype: Precision = .auto, sessionLen: Int? = nil, maxBatchSize: Int = 16,
+        device: DeviceChoice = .auto, dtype: Precision = .auto, sessionLen: Int? = nil, maxBatchSize: Int? = nil,
         cacheMaxEntryCount: Double = 0.8, cacheBlockSeqLen: Int = 64, maxPrefillTokenNum: Int? = nil, threads: Int? = nil
     ) {
         self.device = device
@@ -63,7 +63,9 @@ public struct EngineConfig: Sendable, Equatable {
         }
         try require(sessionLen.map { $0 > 0 } ?? true, "sessionLen must be positive")
         // The upper bounds are far above any use and keep the memory plan's products from overflowing.
-        try require((1...Self.mostRequests).contains(maxBatchSize), "maxBatchSize must be between 1 and \(Self.mostRequests)")
+        try require(
+            maxBatchSize.map { (1...Self.mostRequests).contains($0) } ?? true,
+            "maxBatchSize must be between 1 and \(Self.mostRequests)")
         try require(
             cacheMaxEntryCount > 0 && cacheMaxEntryCount <= Double(Int32.max),
             "cacheMaxEntryCount must be a share of free memory up to 1, or a count of blocks above 1, at most \(Int32.max)")

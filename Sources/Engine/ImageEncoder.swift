@@ -17,6 +17,7 @@ final class ImageEncoder {
     /// Most bytes of workspace, from the memory plan.
     private let byteLimit: Int
     private var workspace: Workspace?
+    private var knownBytes: [[[Int]]: Int] = [:]
 
     init(encoder: any VisionEncoder, backend: any Backend, maxBatchSize: Int, byteLimit: Int) {
         self.encoder = encoder
@@ -98,8 +99,7 @@ final class ImageEncoder {
                 tensor: Tensor(pointer: owner.pointer, dtype: backend.activationType, shape: shape), owner: owner)
         }
         let features = outputs.map(\.tensor)
-        // The encoder is run without computing to learn what it needs.
-        let needed = try MemoryPlan.visionBytes(encoder, images: images, features: features, like: backend)
+        let needed = try workspaceBytes(images, features)
         if needed > byteLimit {
             guard images.count > 1 else {
                 throw EngineError(
@@ -113,6 +113,16 @@ final class ImageEncoder {
         let context = ForwardContext(backend: backend, workspace: try workspace(of: needed))
         try context.workspace.scope { try encoder.encode(images, context: context, into: features) }
         return outputs
+    }
+
+    /// What the encoder needs for images of these shapes, learned by running it without computing, and remembered.
+    private func workspaceBytes(_ images: [ProcessedImage], _ features: [Tensor]) throws -> Int {
+        let shapes = images.map { $0.dimensions + $0.grid }
+        if let bytes = knownBytes[shapes] { return bytes }
+        let bytes = try MemoryPlan.visionBytes(encoder, images: images, features: features, like: backend)
+        if knownBytes.count >= 256 { knownBytes.removeAll() }
+        knownBytes[shapes] = bytes
+        return bytes
     }
 
     private func workspace(of byteCount: Int) throws -> Workspace {

@@ -44,7 +44,7 @@ package struct MemoryPlan: Sendable, Equatable {
         self.freeBytes = freeBytes
         weightBytes = planner.allocated["weights"] ?? 0
         blockSize = config.cacheBlockSeqLen
-        maxBatchSize = config.maxBatchSize
+        maxBatchSize = config.maxBatchSize ?? (planner.device == .cpu ? 16 : 256)
         if let asked = config.sessionLen, asked > model.language.longestSession {
             throw EngineError(
                 .invalidConfiguration,

@@ -1,3 +1,5 @@
+package import CUDABackend
+import Foundation
 public import Imaging
 
 /// Choices about a model that concern neither its engine nor its vision encoder.
@@ -16,6 +18,9 @@ public struct PipelineOptions: Sendable {
     public var chatTemplate: String?
     /// What images may cost, and where they may come from.
     public var imageLimits: ImageLimits
+    /// Where CUDA's libraries are looked for and compiled kernels kept: by default what the environment says (`VLM_CUDA_PATH`,
+    /// `XDG_CACHE_HOME`), read when the options are made.
+    package var cuda = CUDAOptions(environment: ProcessInfo.processInfo.environment)
 
     /// The checkpoint's own weights and template, unless said otherwise.
     public init(weights: Weights = .checkpoint, chatTemplate: String? = nil, imageLimits: ImageLimits = .init()) {

@@ -1,4 +1,5 @@
-package import CPUBackend
+import CPUBackend
+import CUDABackend
 package import Checkpoints
 package import Engine
 import Foundation
@@ -6,7 +7,7 @@ import Imaging
 import JSON
 import Layers
 package import Models
-package import Tensors
+import Tensors
 package import Text
 
 /// Everything about a model that is read before its weights: folder, configuration, tokenizer, template, memory plan.
@@ -19,6 +20,7 @@ package struct PipelineSetup: Sendable {
     package let checkpoint: Checkpoint
     package let tokenizer: any Tokenizer
     package let chatTemplate: ChatTemplate?
+    package let placement: Placement
 
     /// - Throws: errors naming file and path when the checkpoint cannot be used, ``EngineError`` for a bad option.
     package init(
@@ -40,6 +42,7 @@ package struct PipelineSetup: Sendable {
         // An unknown architecture is the first thing to tell: its tokenizer may be unknown too.
         _ = try ModelRegistry.family(of: checkpoint)
         tokenizer = try TokenizerLoader.load(folder: folder)
+        placement = try Placement(engineConfig, checkpointType: PipelineSetup.halfType(checkpoint), cuda: options.cuda)
         chatTemplate =
             try options.chatTemplate.map { try ChatTemplate(source: $0, name: "chat template") } ?? .load(folder: folder)
     }
@@ -51,64 +54,65 @@ package struct PipelineSetup: Sendable {
         try DemoModel.isName(model) ? DemoModel.folder() : ModelResolver.resolve(model)
     }
 
-    /// The device that is meant.
-    ///
-    /// - Throws: ``EngineError`` when it is not there.
-    package func device() throws(EngineError) -> Device {
-        switch engineConfig.device {
-        case .auto, .cpu: .cpu
-        case .cuda(let index):
-            throw EngineError(
-                .unsupportedFeature, "this version has no CUDA backend, so cuda:\(index) cannot be used; use --device cpu or auto"
-            )
-        }
-    }
-
-    /// How the CPU computes: exactly in float32, or fast in bfloat16.
-    package func mode() throws(EngineError) -> CPUBackend.Mode {
-        switch engineConfig.dtype {
-        case .float32: .exact
-        case .auto: try isHalfPrecision() ? .fast : .exact
-        case .bfloat16: .fast
-        case .float16:
-            throw EngineError(
-                .unsupportedFeature, "the CPU computes in float32 or bfloat16; use --dtype bfloat16, or auto, for this checkpoint"
-            )
-        }
-    }
-
-    /// Whether config.json says that the weights are 16-bit; published checkpoints that say nothing are float32.
-    private func isHalfPrecision() throws(EngineError) -> Bool {
+    /// The 16-bit type that config.json says the weights have; published checkpoints that say nothing are float32.
+    private static func halfType(_ checkpoint: Checkpoint) -> DType? {
         let text = checkpoint.config.value("text_config") ?? checkpoint.config.value("llm_config")
         let type =
             (checkpoint.config.value("dtype") ?? checkpoint.config.value("torch_dtype") ?? text?["dtype"] ?? text?["torch_dtype"])?
             .stringValue
-        return type == "bfloat16" || type == "float16"
+        return type.flatMap(DType.init(rawValue:)).flatMap { [.bfloat16, .float16].contains($0) ? $0 : nil }
     }
+
+    /// A backend without memory that stands in for the device.
+    private func planner() -> PlanningBackend {
+        PlanningBackend(
+            device: placement.device, activationType: placement.activationType, cacheType: placement.cacheType,
+            weightType: placement.weightType)
+    }
+
+    /// The model without its weights: names and shapes checked, parameters counted.
+    package func outline() throws -> LoadedModel { try ModelRegistry.plan(checkpoint, backend: planner()) }
 
     /// Plans memory on a backend without memory; nothing large is allocated.
     package func plan() throws -> (plan: MemoryPlan, model: LoadedModel) {
-        let device = try device()
-        let mode = try mode()
-        let planner = PlanningBackend(
-            device: device, activationType: .float32, cacheType: mode == .exact ? .float32 : .bfloat16,
-            weightType: mode == .exact ? .float32 : .bfloat16)
+        guard let libraries = placement.libraries, case .cuda(let index) = placement.device else {
+            return try plan(freeBytes: HostMemory.availableBytes, overheadBytes: 0)
+        }
+        return try plan(
+            freeBytes: try CUDABackend.freeBytes(libraries, index: index), overheadBytes: CUDABackend.overheadBytes)
+    }
+
+    private func plan(freeBytes: Int, overheadBytes: Int) throws -> (plan: MemoryPlan, model: LoadedModel) {
+        let planner = planner()
         let model = try ModelRegistry.plan(checkpoint, backend: planner)
         let plan = try MemoryPlan(
-            model: model, planner: planner, config: engineConfig, vision: visionConfig, freeBytes: HostMemory.availableBytes)
+            model: model, planner: planner, config: engineConfig, vision: visionConfig, freeBytes: freeBytes,
+            overheadBytes: overheadBytes)
         return (plan, model)
     }
 
     /// Loads the weights and allocates what the plan says. Runs on the engine's executor.
     func makeCore(progress: (@Sendable (Double) -> Void)?) throws -> (core: EngineCore, prompting: ModelPrompting) {
-        let (plan, planned) = try plan()
-        let backend = try CPUBackend(threads: engineConfig.threads, mode: try mode())
+        let (backend, plan, planned) = try makeBackend()
         let model = try ModelRegistry.load(
             checkpoint, backend: backend, planned: planned, progress: progress.map { report in { report($0.fraction) } })
         let core = try EngineCore(
             model: model, plan: plan, backend: backend, tokenizer: tokenizer, stopTokens: stopTokens(of: model),
             vision: visionConfig)
+        try core.warmUp()
         return (core, ModelPrompting(model))
+    }
+
+    private func makeBackend() throws -> (backend: any Backend, plan: MemoryPlan, model: LoadedModel) {
+        guard let libraries = placement.libraries, case .cuda(let index) = placement.device else {
+            let (plan, model) = try plan()
+            return (try CPUBackend(threads: engineConfig.threads, mode: placement.cpuMode), plan, model)
+        }
+        let backend = try CUDABackend(
+            index: index, activationType: placement.activationType, options: options.cuda, libraries: libraries)
+        // The backend's own memory is taken by now, so it is not counted again.
+        let (plan, model) = try plan(freeBytes: try backend.freeBytes(), overheadBytes: 0)
+        return (backend, plan, model)
     }
 
     /// The checkpoint's end-of-sequence tokens, or the tokenizer's where the checkpoint names none.

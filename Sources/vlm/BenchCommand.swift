@@ -58,7 +58,7 @@ struct BenchCommand: AsyncParsableCommand {
         }
         let memory = HostMemory.residentBytes.peak
         Terminal.status("\r\u{1B}[2KMeasuring ceilings")
-        let mode = try host.setup.mode()
+        let mode = host.setup.placement.cpuMode
         let ceilings = try CPUBackend(threads: host.setup.engineConfig.threads, mode: mode).ceilings()
         Terminal.status("\r\u{1B}[2K")
         let peak = mode == .exact ? ceilings.float32 : ceilings.bfloat16

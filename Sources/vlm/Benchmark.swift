@@ -48,8 +48,8 @@ struct Benchmark {
         self.image = image
         self.promptTokens = promptTokens
         self.newTokens = newTokens
-        model = try pipeline.setup.plan().model
-        weightType = try pipeline.setup.mode() == .exact ? .float32 : .bfloat16
+        model = try pipeline.setup.outline()
+        weightType = pipeline.setup.placement.weightType
         work = WorkEstimate(model: model, weightType: weightType, cacheType: weightType)
     }
 
@@ -141,7 +141,7 @@ struct Benchmark {
 
     /// As many requests as run together, each with its own prompt.
     private func batch() async throws -> Row {
-        let size = pipeline.setup.engineConfig.maxBatchSize
+        let size = try await pipeline.engine.withCore { $0.plan.maxBatchSize }
         let seconds = try await Benchmark.measure(runs: runs) { run in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for index in 0..<size {

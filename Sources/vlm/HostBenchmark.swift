@@ -12,7 +12,7 @@ struct HostBenchmark {
 
     /// A picture file to what the vision encoder reads: reading, decoding, resizing, cutting, normalising.
     func file(_ path: String) async throws -> Benchmark.Row {
-        guard let processor = try setup.plan().model.imageProcessor else {
+        guard let processor = try setup.outline().imageProcessor else {
             throw EngineError(.unsupportedFeature, "\(setup.name) takes no images; leave --image out or give another model")
         }
         let options = setup.visionConfig.imageOptions

@@ -43,7 +43,7 @@ struct InspectCommand: ParsableCommand {
                 .object(JSONObject(types.sorted { $0.key < $1.key }.map { ($0.key, .integer($0.value)) })),
                 types.sorted { $0.key < $1.key }.map { "\($0.key) \(Self.millions($0.value))" }.joined(separator: ", ")
             ),
-            ("device", "device", .string("\(try setup.device())"), "\(try setup.device()), \(try setup.mode().rawValue) mode"),
+            ("device", "device", .string("\(setup.placement.device)"), setup.placement.description),
             ("vocabulary", "vocabulary", .integer(loaded.language.vocabularySize), "\(loaded.language.vocabularySize)"),
             ("layers", "layers", .integer(layout.layers), "\(layout.layers), \(layout.kvHeads) KV heads of \(layout.headSize)"),
             ("weight_bytes", "weights", .integer(plan.weightBytes), MemoryPlan.format(plan.weightBytes)),

@@ -8,8 +8,8 @@ struct ModelOptions: ParsableArguments {
     @Argument(help: "A checkpoint folder, a Hub id in the local cache, or demo.")
     var model: String
 
-    @Option(help: "auto, cpu or cuda[:i].")
-    var device = "auto"
+    @Option(help: "auto, cpu or cuda[:i]; auto, the default, takes a GPU where one can be used.")
+    var device: String?
 
     @Option(help: "auto, float32, bfloat16 or float16. float32 on the CPU is the exact mode.")
     var dtype = "auto"
@@ -17,8 +17,8 @@ struct ModelOptions: ParsableArguments {
     @Option(help: "Longest prompt plus answer in tokens.")
     var sessionLen: Int?
 
-    @Option(help: "Most requests that run together.")
-    var maxBatchSize = 16
+    @Option(help: "Most requests that run together; 256 on a GPU and 16 on a CPU unless said otherwise.")
+    var maxBatchSize: Int?
 
     @Option(help: "Share of free memory for the KV cache, up to 1; above 1 a count of blocks.")
     var cacheMaxEntryCount = 0.8
@@ -64,6 +64,7 @@ struct ModelOptions: ParsableArguments {
     }
 
     private func deviceChoice() throws -> EngineConfig.DeviceChoice {
+        let device = device ?? "auto"
         switch device {
         case "auto": return .auto
         case "cpu": return .cpu
@@ -99,9 +100,15 @@ struct ModelOptions: ParsableArguments {
         let bar = ProgressBar("Loading \(model)")
         defer { bar.clear() }
         let progress: @Sendable (Double) -> Void = { bar.update($0) }
-        return try await Pipeline(
+        let pipeline = try await Pipeline(
             model: model, engineConfig: try engineConfig(), visionConfig: visionConfig(), options: try pipelineOptions(),
             progress: Terminal.errorIsTerminal ? progress : nil)
+        // Who asked for the best device wants to know why it is the CPU.
+        if device != nil, let note = pipeline.setup.placement.note {
+            bar.clear()
+            Terminal.error(note)
+        }
+        return pipeline
     }
 
     /// What is known of the model before its weights are loaded.

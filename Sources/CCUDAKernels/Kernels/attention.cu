@@ -1,7 +1,7 @@
 // Attention on the tensor cores of sm_80 and later: FlashAttention-2 (arXiv 2307.08691).
 //
 // Four warps share tiles of 64 keys and values in shared memory, each has 16 or 32 query rows. While scores are computed the values
-// arrive, while values are summed the next keys do. Scores, softmax and sums are float32; weights are rounded to the element
+// arrive, while values are summed the next keys arrive. Scores, softmax and sums are float32; weights are rounded to the element
 // type for the product with the values. A row's result does not depend on which tile it is in.
 #include "attention.cuh"
 #include "mma.cuh"
@@ -120,9 +120,6 @@ __device__ __forceinline__ void attend(const vlm_cuda_attention &p) {
     if (key_tile < last_tile) {
         block = block_of(p, t, key_tile * tile_keys);
         load_keys(p, t, p.k, p.k_stride, key_tile * tile_keys, block, k_shared);
-        load_keys(p, t, p.v, p.v_stride, key_tile * tile_keys, block, v_shared);
-    } else {
-        commit_copies();
     }
 
     float o[row_tiles][padded / 8][4], largest[row_tiles][2], total[row_tiles][2];
@@ -152,13 +149,9 @@ __device__ __forceinline__ void attend(const vlm_cuda_attention &p) {
         int32_t first_key = key_tile * tile_keys;
         bool goes_on = key_tile + 1 < last_tile;
         int32_t next_block = goes_on ? block_of(p, t, first_key + tile_keys) : 0;
-        // The keys are here, and everybody is done with the values before.
-        if (begins)
-            wait_for_copies<1>();
-        else
-            wait_for_copies<0>();
+        wait_for_copies<0>();
         __syncthreads();
-        if (!begins) load_keys(p, t, p.v, p.v_stride, first_key, block, v_shared);
+        load_keys(p, t, p.v, p.v_stride, first_key, block, v_shared);
         float s[row_tiles][tile_keys / 8][4];
         if (active) {
             if (query_in_registers && begins) {
@@ -193,7 +186,6 @@ __device__ __forceinline__ void attend(const vlm_cuda_attention &p) {
                 }
             }
         }
-        // The values are here, and everybody is done with the keys.
         wait_for_copies<0>();
         __syncthreads();
         if (goes_on) load_keys(p, t, p.k, p.k_stride, first_key + tile_keys, next_block, k_shared);
@@ -275,7 +267,7 @@ __device__ __forceinline__ void attend(const vlm_cuda_attention &p) {
             }
         }
     }
-    // A share without keys still has copies of the queries under way, into memory that is about to be written.
+    // A share without keys has copies of the queries under way still; nobody may leave before they have landed.
     wait_for_copies<0>();
     if (!active) return;
 

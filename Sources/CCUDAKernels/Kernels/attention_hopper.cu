@@ -30,12 +30,12 @@ constexpr int QUERY_BOX = ROWS * 128, KEY_BOX = KEYS * 128, STAGE = BOXES * KEY_
 // One tile of the work.
 struct Tile {
     int head;      // of keys and values
+    int sequence;
     int row;       // of q: the tile's first token
     int tokens;    // 0: nothing to do
     int first;     // keys that the first token sees: positions below this, ...
     int last;      // ... and the last token; causal: last = first + tokens - 1
     int low;       // first position that the first token sees
-    int sequence;
     int begin;     // first row of the sequence (contiguous keys)
 };
 
@@ -82,6 +82,13 @@ __device__ __forceinline__ Tile find_tile(const vlm_cuda_attention_hopper &p, in
         }
         index -= __shfl_sync(0xffffffffu, sum, 31);
     }
+    tile.sequence = uniform(tile.sequence);
+    tile.row = uniform(tile.row);
+    tile.tokens = uniform(tile.tokens);
+    tile.first = uniform(tile.first);
+    tile.last = uniform(tile.last);
+    tile.low = uniform(tile.low);
+    tile.begin = uniform(tile.begin);
     return tile;
 }
 
@@ -91,13 +98,9 @@ __device__ __forceinline__ int item_of(int round) {
     return round * gridDim.x + place;
 }
 
-// What the warps of a block tell each other.
-struct Board {
+struct Barriers {
     uint64_t query_full, query_empty;
     uint64_t key_full[STAGES], key_empty[STAGES], value_full[STAGES], value_empty[STAGES];
-    // Tiles in turn; a tile of no tokens is the end. The one before is still being stored while the next is announced.
-    Tile tiles[2];
-    float unread;
 };
 
 // The steps a thread has been through, for its place in the rings and the parity of its full barriers there.
@@ -125,17 +128,24 @@ __device__ __forceinline__ void load_pages(
 }
 
 // One warp copies: a lane per page.
-__device__ __forceinline__ void produce(const vlm_cuda_attention_hopper &p, Board &board, uint32_t queries, uint32_t keys, uint32_t values) {
+__device__ __forceinline__ void produce(const vlm_cuda_attention_hopper &p, Barriers &barriers, uint32_t queries, uint32_t keys, uint32_t values) {
     int lane = threadIdx.x & 31, total = p.tiles * p.kv_heads;
-    uint32_t query_full = shared_address(&board.query_full), query_empty = shared_address(&board.query_empty);
-    uint32_t key_full = shared_address(board.key_full), key_empty = shared_address(board.key_empty);
-    uint32_t value_full = shared_address(board.value_full), value_empty = shared_address(board.value_empty);
+    uint32_t query_full = shared_address(&barriers.query_full), query_empty = shared_address(&barriers.query_empty);
+    uint32_t key_full = shared_address(barriers.key_full), key_empty = shared_address(barriers.key_empty);
+    uint32_t value_full = shared_address(barriers.value_full), value_empty = shared_address(barriers.value_empty);
     Ring key, value;
-    int count = 0;
+    int query_parity = 1;
     for (int round = 0, item; (item = item_of(round)) < total || (round + 1) * gridDim.x < total; round++) {
         if (item >= total) continue;
         Tile tile = find_tile(p, item);
         if (tile.tokens == 0) continue;
+        barrier_wait(query_empty, query_parity);
+        query_parity ^= 1;
+        if (lane == 0) {
+            barrier_expect(query_full, BOXES * p.tile_tokens * p.group * 128);
+#pragma unroll
+            for (int box = 0; box < BOXES; box++) load_box(queries + box * QUERY_BOX, &p.q, box * 64, tile.head * p.group, tile.row, query_full);
+        }
         int top = (tile.last - 1) / KEYS, bottom = tile.low / KEYS;
         const int32_t *table = p.tables ? p.tables + tile.sequence * p.table_stride : nullptr;
         int old_row = 0, old_page = 0, old_bytes = 0;
@@ -159,18 +169,6 @@ __device__ __forceinline__ void produce(const vlm_cuda_attention_hopper &p, Boar
                 barrier_wait(key_empty + key.stage() * 8, key.parity() ^ 1);
                 load_pages(p, p.k, keys + key.stage() * STAGE, row, page, mine, bytes, key_full + key.stage() * 8);
                 key.steps++;
-                if (step == top) {
-                    // The queries come second: their place is free later than that of the first keys.
-                    barrier_wait(query_empty, (count & 1) ^ 1);
-                    if (lane == 0) {
-                        board.tiles[count & 1] = tile;
-                        barrier_expect(query_full, BOXES * p.tile_tokens * p.group * 128);
-#pragma unroll
-                        for (int box = 0; box < BOXES; box++)
-                            load_box(queries + box * QUERY_BOX, &p.q, box * 64, tile.head * p.group, tile.row, query_full);
-                    }
-                    count++;
-                }
             }
             if (step < top) {
                 barrier_wait(value_empty + value.stage() * 8, value.parity() ^ 1);
@@ -179,11 +177,6 @@ __device__ __forceinline__ void produce(const vlm_cuda_attention_hopper &p, Boar
             }
             old_row = row, old_page = page, old_mine = mine, old_bytes = bytes;
         }
-    }
-    barrier_wait(query_empty, (count & 1) ^ 1);
-    if (lane == 0) {
-        board.tiles[count & 1].tokens = 0;
-        barrier_arrive(query_full);
     }
 }
 
@@ -228,12 +221,6 @@ __device__ __forceinline__ void soften(float (&s)[COUNT], Rows &rows, float scal
         }
         rows.sum[r] = sum + other;
     }
-}
-
-// Keeps what the sums are made of before the next wait. The assembler would move the exponentials behind it, away from the products that they
-// are to run beside, but it moves no store.
-__device__ __forceinline__ void hold(uint32_t unread, const Rows &rows) {
-    asm volatile("st.volatile.shared.f32 [%0], %1;" ::"r"(unread), "f"(rows.sum[0] + rows.sum[1]) : "memory");
 }
 
 template <int COUNT>
@@ -315,24 +302,26 @@ __device__ __forceinline__ void store_rows(const vlm_cuda_attention_hopper &p, c
     }
 }
 
-__device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Board &board, uint32_t queries, uint32_t keys, uint32_t values) {
+__device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Barriers &barriers, uint32_t queries, uint32_t keys, uint32_t values) {
     int lane = threadIdx.x & 31, total = p.tiles * p.kv_heads;
     int group = uniform((threadIdx.x >> 7) - 1);
-    uint32_t query_full = shared_address(&board.query_full), query_empty = shared_address(&board.query_empty);
-    uint32_t key_full = shared_address(board.key_full), key_empty = shared_address(board.key_empty);
-    uint32_t value_full = shared_address(board.value_full), value_empty = shared_address(board.value_empty);
+    uint32_t query_full = shared_address(&barriers.query_full), query_empty = shared_address(&barriers.query_empty);
+    uint32_t key_full = shared_address(barriers.key_full), key_empty = shared_address(barriers.key_empty);
+    uint32_t value_full = shared_address(barriers.value_full), value_empty = shared_address(barriers.value_empty);
     uint64_t query = operand(queries + group * 64 * 128);
     int row = group * 64 + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
     Ring ring;  // of the next keys; their values lie at the same place of their ring
-    uint32_t unread = shared_address(&board.unread);
+    int query_parity = 0;
     float s[KEYS / 2], o[HEAD / 2];
     uint32_t w[KEYS / 4];
-    for (int count = 0;; count++) {
-        barrier_wait(query_full, count & 1);
-        const Tile &tile = board.tiles[count & 1];
-        int tokens = uniform(tile.tokens), first = uniform(tile.first), last = uniform(tile.last);
-        if (tokens == 0) break;
-        int live = (tokens * p.group + 63) >> 6, top = (last - 1) / KEYS, bottom = uniform(tile.low) / KEYS, valid = last - top * KEYS;
+    for (int round = 0, item; (item = item_of(round)) < total || (round + 1) * gridDim.x < total; round++) {
+        if (item >= total) continue;
+        Tile tile = find_tile(p, item);
+        if (tile.tokens == 0) continue;
+        int live = (tile.tokens * p.group + 63) >> 6, top = (tile.last - 1) / KEYS, bottom = tile.low / KEYS;
+        int valid = tile.last - top * KEYS;
+        barrier_wait(query_full, query_parity);
+        query_parity ^= 1;
         if (group >= live) {
             // No rows: keep the barriers' count.
             if (lane == 0) barrier_arrive(query_empty);
@@ -349,8 +338,8 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Boar
         Rows rows;
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            int token = min((row + 8 * r) / p.group, tokens - 1);
-            rows.limit[r] = p.contexts ? first + token : last;
+            int token = min((row + 8 * r) / p.group, tile.tokens - 1);
+            rows.limit[r] = p.contexts ? tile.first + token : tile.last;
             rows.top[r] = NOTHING;
             rows.sum[r] = 0.0f;
         }
@@ -386,10 +375,7 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Boar
             begin_scores(s, query, operand(keys + ring.stage() * STAGE));
             wgmma_wait<0>();
             pin(s);
-            if (lane == 0) {
-                barrier_arrive(key_empty + ring.stage() * 8);
-                if (top == bottom) barrier_arrive(query_empty);
-            }
+            if (lane == 0) barrier_arrive(key_empty + ring.stage() * 8);
             mask(s, top * KEYS, rows, p.window);
             soften(s, rows, p.scale_log2);
             round_weights(w, s);
@@ -412,14 +398,10 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Boar
                 if (live > 1 && (group + 1 < live || step > bottom)) named_arrive(1 + (group + 1 == live ? 0 : group + 1), 256);
                 wgmma_wait<1>();
                 pin(s);
-                if (lane == 0) {
-                    barrier_arrive(key_empty + ring.stage() * 8);
-                    if (step == bottom) barrier_arrive(query_empty);
-                }
-                // Positions from last - window to first are seen by all rows.
-                if ((step + 1) * KEYS > first || step * KEYS < last - p.window) mask(s, step * KEYS, rows, p.window);
+                if (lane == 0) barrier_arrive(key_empty + ring.stage() * 8);
+                // Positions from tile.last - window to tile.first are seen by all rows.
+                if ((step + 1) * KEYS > tile.first || step * KEYS < tile.last - p.window) mask(s, step * KEYS, rows, p.window);
                 soften(s, rows, p.scale_log2);
-                hold(unread, rows);
                 wgmma_wait<0>();
                 pin(o);
                 if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
@@ -428,6 +410,7 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Boar
                 round_weights(w, s);
                 ring.steps++;
             }
+            if (lane == 0) barrier_arrive(query_empty);
             barrier_wait(value_full + ring.before().stage() * 8, ring.before().parity());
             wgmma_fence();
             begin_values(o, w, operand_across(values + ring.before().stage() * STAGE, KEY_BOX));
@@ -446,20 +429,20 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Boar
 extern "C" __global__ void __launch_bounds__(WORKERS + 128, 1) hopper_attention(const __grid_constant__ vlm_cuda_attention_hopper p) {
 #if __CUDA_ARCH_FEAT_SM90_ALL && VLM_ELEMENT != 0
     extern __shared__ uint8_t dynamic[];
-    __shared__ Board board;
+    __shared__ Barriers barriers;
     uint32_t base = (shared_address(dynamic) + 1023) & ~1023u;
     uint32_t queries = base, keys = queries + BOXES * QUERY_BOX, values = keys + STAGES * STAGE;
     if (threadIdx.x == 0) {
         prefetch_map(&p.q);
         prefetch_map(&p.k);
         prefetch_map(&p.v);
-        barrier_init(shared_address(&board.query_full), 1);
-        barrier_init(shared_address(&board.query_empty), 4 * GROUPS);
+        barrier_init(shared_address(&barriers.query_full), 1);
+        barrier_init(shared_address(&barriers.query_empty), 4 * GROUPS);
         for (int i = 0; i < STAGES; i++) {
-            barrier_init(shared_address(&board.key_full[i]), 1);
-            barrier_init(shared_address(&board.key_empty[i]), 4 * GROUPS);
-            barrier_init(shared_address(&board.value_full[i]), 1);
-            barrier_init(shared_address(&board.value_empty[i]), 4 * GROUPS);
+            barrier_init(shared_address(&barriers.key_full[i]), 1);
+            barrier_init(shared_address(&barriers.key_empty[i]), 4 * GROUPS);
+            barrier_init(shared_address(&barriers.value_full[i]), 1);
+            barrier_init(shared_address(&barriers.value_empty[i]), 4 * GROUPS);
         }
         barrier_init_fence();
     }
@@ -468,10 +451,10 @@ extern "C" __global__ void __launch_bounds__(WORKERS + 128, 1) hopper_attention(
     __syncthreads();
     if (uniform(threadIdx.x >> 7) == 0) {
         give_registers<GROUPS == 2 ? 24 : 32>();
-        if (threadIdx.x < 32) produce(p, board, queries, keys, values);
+        if (threadIdx.x < 32) produce(p, barriers, queries, keys, values);
     } else {
         take_registers<GROUPS == 2 ? 240 : 160>();
-        consume(p, board, queries, keys, values);
+        consume(p, barriers, queries, keys, values);
     }
 #endif
 }

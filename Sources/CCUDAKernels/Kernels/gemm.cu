@@ -18,7 +18,6 @@ static constexpr int HALVES = (VLM_OPTION >> 5 & 1) + 1;
 static constexpr bool PAIR = VLM_OPTION >> 6 & 1;
 static constexpr int EPILOGUE = VLM_OPTION >> 7 & 7;
 static constexpr int ACTIVATION = VLM_OPTION >> 10 & 7;
-static constexpr bool STAGGERED = VLM_OPTION >> 14 & 1;
 
 static constexpr int DEPTH = VLM_CUDA_GEMM_DEPTH;
 static constexpr int FEATURES = 128 * HALVES;
@@ -28,7 +27,7 @@ static constexpr int WEIGHT_BYTES = FEATURES * DEPTH * 2;
 static constexpr int CHUNK = vlm_cuda_gemm_chunk(TOKENS);
 static constexpr int BUFFER_BYTES = vlm_cuda_gemm_buffer_bytes(TOKENS, EPILOGUE);
 static constexpr int BLOCKS_PER_WORKER = PAIR ? 2 : 1;
-static_assert(STAGES >= 3 && TOKENS % CHUNK == 0 && CHUNK % 8 == 0, "tile");
+static_assert(STAGES >= 2 && TOKENS % CHUNK == 0 && CHUNK % 8 == 0, "tile");
 
 // Where things are in shared memory, as addresses.
 struct layout_t {
@@ -168,7 +167,6 @@ struct multiplier_t {
     uint32_t phase = 0;
     int turn = 0;
     uint32_t residual_phases = 0;
-    bool fresh = true;
     float sums[HALVES][TOKENS / 2];
     // Of rows r and r + 8 of each 64 features.
     float bias[HALVES][2], scale[HALVES][2];
@@ -200,8 +198,6 @@ struct multiplier_t {
 
     __device__ __forceinline__ void multiply(const part_t &part) {
         hold_sums();
-        // The second half starts two steps late and stays behind, so that each half finishes its results while the other multiplies.
-        if (STAGGERED && fresh && half == 1) named_barrier(4, 256);
         int before = stage;
         for (int k = part.begin; k < part.end; k++) {
             barrier_wait(at.full(stage), phase);
@@ -220,7 +216,6 @@ struct multiplier_t {
                 wgmma_wait<1>();
                 release(before);
             }
-            if (STAGGERED && fresh && half == 0 && k == min(part.begin + 2, part.end - 1)) named_barrier_arrive(4, 256);
             before = stage;
             if (++stage == STAGES) {
                 stage = 0;
@@ -229,7 +224,6 @@ struct multiplier_t {
         }
         wgmma_wait<0>();
         release(before);
-        fresh = false;
         hold_sums();
     }
 

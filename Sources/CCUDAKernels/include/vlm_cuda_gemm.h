@@ -34,11 +34,10 @@ enum {
 };
 
 /// `VLM_OPTION` of a tile of `128 · halves` features by `tokens` (a multiple of 16 up to 256), two blocks of a cluster sharing
-/// their tokens if `pair`; `activation` as `vlm_cuda_activation`; `watchdog`: waits that last too long trap; `staggered`: the two halves
-/// of the multiplying threads run two steps apart.
+/// their tokens if `pair`; `activation` as `vlm_cuda_activation`; `watchdog`: waits that last too long trap.
 VLM_CUDA_FORMULA vlm_cuda_gemm_option(
-    int32_t tokens, int32_t halves, int32_t pair, int32_t epilogue, int32_t activation, int32_t watchdog, int32_t staggered) {
-    return tokens / 16 | (halves - 1) << 5 | pair << 6 | epilogue << 7 | activation << 10 | watchdog << 13 | staggered << 14;
+    int32_t tokens, int32_t halves, int32_t pair, int32_t epilogue, int32_t activation, int32_t watchdog) {
+    return tokens / 16 | (halves - 1) << 5 | pair << 6 | epilogue << 7 | activation << 10 | watchdog << 13;
 }
 /// Tokens that leave through one buffer of the epilogue: a divisor of the tile's tokens and a multiple of 8.
 VLM_CUDA_FORMULA vlm_cuda_gemm_chunk(int32_t tokens) {
