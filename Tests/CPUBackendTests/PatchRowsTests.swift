@@ -34,7 +34,9 @@ import Testing
             }
         }
         let rows = corners.count / 2
-        let places = GuardedTensor(indices: corners).tensor.reshaped(Shape(rows, 2))
+        let cornerMemory = GuardedTensor(indices: corners)
+        defer { withExtendedLifetime(cornerMemory) {} }
+        let places = cornerMemory.tensor.reshaped(Shape(rows, 2))
         let width = 3 * frames * patch * patch
         let want = GuardedTensor(Shape(rows, width))
         try ReferenceBackend().patchRows(
