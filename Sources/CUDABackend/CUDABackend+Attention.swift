@@ -141,109 +141,46 @@ extension CUDABackend {
         return parameters
     }
 
-    /// Chooses the kernel, the rows of its tiles and the parts of its keys. `aligned`: rows can be copied 16 bytes at a time.
+    /// Launches what the plan says. `aligned`: rows can be copied 16 bytes at a time.
     private func launch(
         _ parameters: inout vlm_cuda_attention, _ kind: AttentionKind, _ work: AttentionWork, headSize: Int, aligned: Bool
     ) throws {
+        let (rows, heads, kvHeads) = (Int(parameters.rows), Int(parameters.heads), Int(parameters.kv_heads))
+        // In the numbering of attention.cuh, which leaves at most one empty for each sequence.
+        func tiles(_ tileRows: Int) -> Int { rows * (heads / kvHeads) / tileRows + Int(parameters.sequences) }
         guard activationType != .float32, aligned, headSize % 8 == 0, headSize <= 256 else {
-            return try launchScalar(parameters, kind, headSize: headSize)
+            let plan = ScalarAttentionPlan(headSize: headSize)
+            guard plan.sharedBytes <= properties.sharedBytesPerBlock else {
+                throw TensorError(
+                    .unsupported, operation: kind == .paged ? "pagedAttention" : "segmentedAttention",
+                    detail: "heads of \(headSize) elements need \(plan.sharedBytes) bytes of shared memory; this GPU has "
+                        + "\(properties.sharedBytesPerBlock) per block")
+            }
+            return try launch(
+                try kernel(.attentionScalar, "attention_scalar", headSize: headSize, option: kind.rawValue),
+                Grid(tiles(plan.tileRows) * kvHeads), block: 256, sharedBytes: plan.sharedBytes, overlaps: true, parameters)
         }
-        let (kvHeads, slots) = (Int(parameters.kv_heads), 2 * properties.multiprocessors)
-        // Wide tiles read shared memory half as often; they pay when there are enough of them and they are full.
-        let isWide =
-            headSize <= 128 && work.wideTiles * kvHeads >= slots
-            && work.wideTiles * AttentionWork.wideRows * 10 <= work.narrowTiles * AttentionWork.narrowRows * 11
-        let tileRows = isWide ? AttentionWork.wideRows : AttentionWork.narrowRows
-        split(&parameters, work, slots: slots, headSize: headSize)
-        let name = isWide ? "attention_wide" : "attention_narrow"
-        // Bytes of a padded row of 16-bit elements and what keeps rows off each other's banks; as in attention.cu.
-        let pitch = (headSize + 15) / 16 * 32 + 16
+        let partials = scratch(.partials)
+        let plan = AttentionPlan(
+            work, rows: rows, heads: heads, kvHeads: kvHeads, headSize: headSize, multiprocessors: properties.multiprocessors,
+            partialBytes: partials.byteCount)
+        parameters.splits = Int32(plan.parts)
+        parameters.split_keys = Int32(plan.partKeys)
+        parameters.split_rows = Int32(clamping: plan.dividedRows)
+        parameters.weights = partials.pointer
+        parameters.sums = partials.pointer + plan.parts * rows * heads * AttentionPlan.weightBytes
+        let name = plan.isWide ? "attention_wide" : "attention_narrow"
         try launch(
             try kernel(.attention, name, headSize: headSize, option: kind.rawValue),
-            Grid(tiles(parameters, tileRows) * kvHeads, Int(parameters.splits)), block: 128,
-            sharedBytes: (tileRows + 2 * AttentionWork.tileKeys) * pitch, overlaps: true, parameters)
-        if parameters.splits > 1 {
+            Grid(tiles(plan.tileRows) * kvHeads, plan.parts), block: 128, sharedBytes: plan.sharedBytes, overlaps: true,
+            parameters)
+        if plan.parts > 1 {
             try launch(
                 try kernel(.attention, "attention_combine", headSize: headSize, option: kind.rawValue),
-                Grid((Int(parameters.rows) * Int(parameters.heads) + 3) / 4), block: 128, overlaps: true, parameters)
+                Grid((rows * heads + 3) / 4), block: 128, overlaps: true, parameters)
         }
-    }
-
-    /// Divides the keys where there are too few tiles to fill the device, or a few long ones that would end last.
-    private func split(_ parameters: inout vlm_cuda_attention, _ work: AttentionWork, slots: Int, headSize: Int) {
-        let blocks = work.narrowTiles * Int(parameters.kv_heads)
-        let places = Int(parameters.rows) * Int(parameters.heads)
-        let partials = scratch(.partials)
-        // Of a part: the sums of each row and head, and four floats of its softmax.
-        let room = partials.byteCount / max(places * (headSize + 4) * 4, 1)
-        var (parts, keys, rows) = (1, 0, Int32.max)
-        if blocks > 0, blocks * 2 <= slots, work.keys >= 1024 {
-            parts = min(slots / blocks, work.keys / 512, room)
-            keys = parts > 1 ? (work.keys + parts - 1) / parts : 0
-        } else if work.keysOfShort >= 4096 {
-            keys = 2048
-            parts = min((work.keysOfShort + keys - 1) / keys, room)
-            rows = Int32(AttentionWork.narrowRows)
-        }
-        guard parts > 1 else { return }
-        parameters.splits = Int32(parts)
-        parameters.split_keys = Int32((keys + AttentionWork.tileKeys - 1) / AttentionWork.tileKeys * AttentionWork.tileKeys)
-        parameters.split_rows = rows
-        parameters.weights = partials.pointer
-        parameters.sums = partials.pointer + parts * places * 16
-    }
-
-    /// Float32 arithmetic on any head size and alignment.
-    private func launchScalar(_ parameters: vlm_cuda_attention, _ kind: AttentionKind, headSize: Int) throws {
-        // As in attention_scalar.cu.
-        let threadRows = headSize <= 128 ? 4 : headSize <= 256 ? 2 : 1
-        let (tileRows, tileKeys) = (16 * threadRows, headSize <= 256 ? 32 : 16)
-        let pitch = (headSize + 3) / 4 * 4 + 4
-        let sharedBytes = ((tileRows + tileKeys) * pitch + tileRows * (tileKeys + 4)) * 4
-        guard sharedBytes <= properties.sharedBytesPerBlock else {
-            throw TensorError(
-                .unsupported, operation: kind == .paged ? "pagedAttention" : "segmentedAttention",
-                detail: "heads of \(headSize) elements need \(sharedBytes) bytes of shared memory; this GPU has "
-                    + "\(properties.sharedBytesPerBlock) per block")
-        }
-        try launch(
-            try kernel(.attentionScalar, "attention_scalar", headSize: headSize, option: kind.rawValue),
-            Grid(tiles(parameters, tileRows) * Int(parameters.kv_heads)), block: 256, sharedBytes: sharedBytes, overlaps: true,
-            parameters)
-    }
-
-    /// Tiles in the numbering of attention.cuh, which leaves at most one empty for each sequence.
-    private func tiles(_ parameters: vlm_cuda_attention, _ tileRows: Int) -> Int {
-        Int(parameters.rows) * Int(parameters.heads / parameters.kv_heads) / tileRows + Int(parameters.sequences)
     }
 }
 
 /// `-DVLM_OPTION` of the attention programs.
 private enum AttentionKind: Int { case paged, segmented }
-
-/// What a batch asks of attention, from the host's copies of its lengths.
-private struct AttentionWork {
-    /// Tile rows of the two kernels, and keys of a tile, as in attention.cu.
-    static let narrowRows = 64
-    static let wideRows = 128
-    static let tileKeys = 64
-
-    /// Query heads that share a key head: each token gives so many tile rows.
-    let rowsPerToken: Int
-    private(set) var narrowTiles = 0
-    private(set) var wideTiles = 0
-    /// The most keys of a sequence.
-    private(set) var keys = 0
-    /// The most keys of a sequence that is one narrow tile.
-    private(set) var keysOfShort = 0
-
-    init(rowsPerToken: Int) { self.rowsPerToken = rowsPerToken }
-
-    mutating func add(tokens: Int, keys: Int) {
-        let rows = tokens * rowsPerToken
-        narrowTiles += (rows + Self.narrowRows - 1) / Self.narrowRows
-        wideTiles += (rows + Self.wideRows - 1) / Self.wideRows
-        self.keys = max(self.keys, keys)
-        if rows <= Self.narrowRows { keysOfShort = max(keysOfShort, keys) }
-    }
-}
