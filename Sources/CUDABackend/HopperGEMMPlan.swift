@@ -1,14 +1,20 @@
-import CCUDAKernels
+package import CCUDAKernels
 import Tensors
 
 /// The tile of gemm.cu: `128 · halves` features by `tokens`, in pairs of blocks that share their tokens or alone.
-struct HopperTile: Hashable, Sendable {
-    let tokens: Int
-    var halves = 1
-    var isPair = false
+package struct HopperTile: Hashable, Sendable {
+    package let tokens: Int
+    package let halves: Int
+    package let isPair: Bool
+
+    init(tokens: Int, halves: Int = 1, isPair: Bool = false) {
+        self.tokens = tokens
+        self.halves = halves
+        self.isPair = isPair
+    }
 
     /// The tiles that programs are compiled for: enough to cut any number of tokens with little waste, few enough to compile.
-    static let all: [HopperTile] =
+    package static let all: [HopperTile] =
         [32, 64, 96, 128, 160, 176, 208, 256].map { HopperTile(tokens: $0) }
         + [64, 96, 128, 176].map { HopperTile(tokens: $0, halves: 2) }
         + [176, 208, 256].map { HopperTile(tokens: $0, isPair: true) }
@@ -23,17 +29,17 @@ struct HopperTile: Hashable, Sendable {
 }
 
 /// How gemm.cu multiplies one shape: which tile, and who does which part.
-struct HopperGEMMPlan {
-    let tile: HopperTile
+package struct HopperGEMMPlan {
+    package let tile: HopperTile
     /// Blocks, or pairs of them.
-    let workers: Int
-    let featureTiles: Int
-    let tokenTiles: Int
+    package let workers: Int
+    package let featureTiles: Int
+    package let tokenTiles: Int
     /// Token tiles that are done before the next features'.
-    let group: Int
+    package let group: Int
     /// Tiles cut along K so that workers have equal shares.
-    let splitTiles: Int
-    let blocks: Int
+    package let splitTiles: Int
+    package let blocks: Int
     /// Estimated microseconds.
     let cost: Double
 
@@ -41,7 +47,7 @@ struct HopperGEMMPlan {
     ///
     /// - Parameters:
     ///   - partialBytes: scratch memory for the parts of split tiles.
-    init(
+    package init(
         tokens: Int, features: Int, inFeatures: Int, epilogue: vlm_cuda_gemm_epilogue, multiprocessors: Int, partialBytes: Int
     ) {
         var best: HopperGEMMPlan?
@@ -88,6 +94,7 @@ struct HopperGEMMPlan {
         let tiles = featureTiles * tokenTiles
         let blocks = (inFeatures + Int(VLM_CUDA_GEMM_DEPTH) - 1) / Int(VLM_CUDA_GEMM_DEPTH)
         var workers = multiprocessors / blocksPerWorker
+        guard workers > 0 else { return nil }
         let rest = tiles % workers
         var splitTiles = 0
         if splitting > 0 {
