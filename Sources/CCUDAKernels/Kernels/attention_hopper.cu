@@ -1,9 +1,9 @@
 // Attention on Hopper's asynchronous tensor cores, after FlashAttention-3 (Shah et al., arXiv 2407.08608).
 //
-// A block is one warpgroup that copies and GROUPS warpgroups that compute, 64 rows each, on one tile after another. Keys and values come in steps of
-// KEYS through rings of STAGES. Each computing warpgroup has the product of the step before with the values running while it takes
-// the exponentials of this step, and warpgroups take turns at issuing products, so that one's exponentials run under
-// another's products. See hopper.cuh for VLM_WATCHDOG.
+// A block is one warpgroup that copies and GROUPS warpgroups that compute, 64 rows each, on one tile after another. Keys and values
+// come in steps of KEYS through rings of STAGES. Each computing warpgroup has the product of the step before with the values
+// running while it takes the exponentials of this step, and warpgroups take turns at issuing products, so that one's exponentials
+// run under another's products. See hopper.cuh for VLM_WATCHDOG.
 #include "attention_hopper.cuh"
 
 #ifndef VLM_HEAD_SIZE
@@ -30,19 +30,20 @@ constexpr int QUERY_BOX = ROWS * 128, KEY_BOX = KEYS * 128, STAGE = BOXES * KEY_
 // One tile of the work.
 struct Tile {
     int head;      // of keys and values
-    int sequence;
     int row;       // of q: the tile's first token
     int tokens;    // 0: nothing to do
     int first;     // keys that the first token sees: positions below this, ...
     int last;      // ... and the last token; causal: last = first + tokens - 1
     int low;       // first position that the first token sees
+    int sequence;
     int begin;     // first row of the sequence (contiguous keys)
 };
 
 // A value that all lanes have in common, so that the compiler knows: products need control flow that is the same in all lanes.
 __device__ __forceinline__ int uniform(int x) { return __shfl_sync(0xffffffffu, x, 0); }
 
-// Finds work item `item`. Every thread of a warp calls it. Later tiles of a sequence come first: under causality they are the longest.
+// Finds work item `item`. Every thread of a warp calls it. Later tiles of a sequence come first: under causality they are the
+// longest.
 __device__ __forceinline__ Tile find_tile(const vlm_cuda_attention_hopper &p, int item) {
     Tile tile;
     int lane = threadIdx.x & 31, index = p.tiles - 1 - item / p.kv_heads;
@@ -82,13 +83,6 @@ __device__ __forceinline__ Tile find_tile(const vlm_cuda_attention_hopper &p, in
         }
         index -= __shfl_sync(0xffffffffu, sum, 31);
     }
-    tile.sequence = uniform(tile.sequence);
-    tile.row = uniform(tile.row);
-    tile.tokens = uniform(tile.tokens);
-    tile.first = uniform(tile.first);
-    tile.last = uniform(tile.last);
-    tile.low = uniform(tile.low);
-    tile.begin = uniform(tile.begin);
     return tile;
 }
 
@@ -98,9 +92,13 @@ __device__ __forceinline__ int item_of(int round) {
     return round * gridDim.x + place;
 }
 
-struct Barriers {
+// What the warps of a block tell each other.
+struct Board {
     uint64_t query_full, query_empty;
     uint64_t key_full[STAGES], key_empty[STAGES], value_full[STAGES], value_empty[STAGES];
+    // Tiles in turn; a tile of no tokens is the end. The one before is still being stored while the next is announced.
+    Tile tiles[2];
+    float unread;
 };
 
 // The steps a thread has been through, for its place in the rings and the parity of its full barriers there.
@@ -123,29 +121,24 @@ __device__ __forceinline__ void load_pages(
     __syncwarp();
     if (mine) {
 #pragma unroll
-        for (int box = 0; box < BOXES; box++) load_box(to + box * KEY_BOX + lane * p.page_rows * 128, &map, box * 64, row, page, full);
+        for (int box = 0; box < BOXES; box++)
+            load_box(to + box * KEY_BOX + lane * p.page_rows * 128, &map, box * 64, row, page, full);
     }
 }
 
 // One warp copies: a lane per page.
-__device__ __forceinline__ void produce(const vlm_cuda_attention_hopper &p, Barriers &barriers, uint32_t queries, uint32_t keys, uint32_t values) {
+__device__ __forceinline__ void produce(
+    const vlm_cuda_attention_hopper &p, Board &board, uint32_t queries, uint32_t keys, uint32_t values) {
     int lane = threadIdx.x & 31, total = p.tiles * p.kv_heads;
-    uint32_t query_full = shared_address(&barriers.query_full), query_empty = shared_address(&barriers.query_empty);
-    uint32_t key_full = shared_address(barriers.key_full), key_empty = shared_address(barriers.key_empty);
-    uint32_t value_full = shared_address(barriers.value_full), value_empty = shared_address(barriers.value_empty);
+    uint32_t query_full = shared_address(&board.query_full), query_empty = shared_address(&board.query_empty);
+    uint32_t key_full = shared_address(board.key_full), key_empty = shared_address(board.key_empty);
+    uint32_t value_full = shared_address(board.value_full), value_empty = shared_address(board.value_empty);
     Ring key, value;
-    int query_parity = 1;
+    int count = 0;
     for (int round = 0, item; (item = item_of(round)) < total || (round + 1) * gridDim.x < total; round++) {
         if (item >= total) continue;
         Tile tile = find_tile(p, item);
         if (tile.tokens == 0) continue;
-        barrier_wait(query_empty, query_parity);
-        query_parity ^= 1;
-        if (lane == 0) {
-            barrier_expect(query_full, BOXES * p.tile_tokens * p.group * 128);
-#pragma unroll
-            for (int box = 0; box < BOXES; box++) load_box(queries + box * QUERY_BOX, &p.q, box * 64, tile.head * p.group, tile.row, query_full);
-        }
         int top = (tile.last - 1) / KEYS, bottom = tile.low / KEYS;
         const int32_t *table = p.tables ? p.tables + tile.sequence * p.table_stride : nullptr;
         int old_row = 0, old_page = 0, old_bytes = 0;
@@ -169,14 +162,33 @@ __device__ __forceinline__ void produce(const vlm_cuda_attention_hopper &p, Barr
                 barrier_wait(key_empty + key.stage() * 8, key.parity() ^ 1);
                 load_pages(p, p.k, keys + key.stage() * STAGE, row, page, mine, bytes, key_full + key.stage() * 8);
                 key.steps++;
+                if (step == top) {
+                    // The queries come second: their place is free later than that of the first keys.
+                    barrier_wait(query_empty, (count & 1) ^ 1);
+                    if (lane == 0) {
+                        board.tiles[count & 1] = tile;
+                        barrier_expect(query_full, BOXES * p.tile_tokens * p.group * 128);
+#pragma unroll
+                        for (int box = 0; box < BOXES; box++)
+                            load_box(queries + box * QUERY_BOX, &p.q, box * 64, tile.head * p.group, tile.row, query_full);
+                    }
+                    count++;
+                }
             }
             if (step < top) {
                 barrier_wait(value_empty + value.stage() * 8, value.parity() ^ 1);
-                load_pages(p, p.v, values + value.stage() * STAGE, old_row, old_page, old_mine, old_bytes, value_full + value.stage() * 8);
+                load_pages(
+                    p, p.v, values + value.stage() * STAGE, old_row, old_page, old_mine, old_bytes,
+                    value_full + value.stage() * 8);
                 value.steps++;
             }
             old_row = row, old_page = page, old_mine = mine, old_bytes = bytes;
         }
+    }
+    barrier_wait(query_empty, (count & 1) ^ 1);
+    if (lane == 0) {
+        board.tiles[count & 1].tokens = 0;
+        barrier_arrive(query_full);
     }
 }
 
@@ -197,7 +209,8 @@ __device__ __forceinline__ void mask(float (&s)[COUNT], int position, const Rows
     }
 }
 
-// Scores to weights 2^(scale · (score - top)), tops and sums of the rows brought forward; `rows.factor` is what earlier weights must be multiplied by.
+// Scores to weights 2^(scale · (score - top)), tops and sums of the rows brought forward; `rows.factor` is what earlier weights must
+// be multiplied by.
 template <int COUNT>
 __device__ __forceinline__ void soften(float (&s)[COUNT], Rows &rows, float scale) {
 #pragma unroll
@@ -223,6 +236,12 @@ __device__ __forceinline__ void soften(float (&s)[COUNT], Rows &rows, float scal
     }
 }
 
+// Keeps what the sums are made of before the next wait. The assembler would move the exponentials behind it, away from the products
+// that they are to run beside, but it moves no store.
+__device__ __forceinline__ void hold(uint32_t unread, const Rows &rows) {
+    asm volatile("st.volatile.shared.f32 [%0], %1;" ::"r"(unread), "f"(rows.sum[0] + rows.sum[1]) : "memory");
+}
+
 template <int COUNT>
 __device__ __forceinline__ void round_weights(uint32_t (&w)[COUNT / 2], const float (&s)[COUNT]) {
 #pragma unroll
@@ -246,14 +265,15 @@ __device__ __forceinline__ void begin_values(float (&o)[HEAD / 2], const uint32_
     wgmma_commit();
 }
 
-// Rows of the last positions from `valid` on hold nothing or other sequences' values, perhaps not finite, and 0 · infinity is not zero.
-// All computing warps call it.
+// Rows of the last positions from `valid` on hold nothing or other sequences' values, perhaps not finite, and 0 · infinity is not
+// zero. All computing warps call it.
 __device__ __forceinline__ void clear_values(uint32_t stage, int valid) {
     int thread = threadIdx.x - 128, count = ((valid <= NARROW ? NARROW : KEYS) - valid) * 8;
 #pragma unroll
     for (int box = 0; box < BOXES; box++) {
         for (int i = thread; i < count; i += WORKERS)
-            asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(stage + box * KEY_BOX + valid * 128 + i * 16), "r"(0) : "memory");
+            asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(stage + box * KEY_BOX + valid * 128 + i * 16), "r"(0)
+                         : "memory");
     }
     fence_async_shared();
     named_barrier(GROUPS + 1, WORKERS);
@@ -275,7 +295,8 @@ __device__ __forceinline__ void transpose4(uint32_t *x, int lane) {
 }
 
 // Normalised rows to `out`. Four lanes that share a row exchange pairs, so that each stores 16 bytes.
-__device__ __forceinline__ void store_rows(const vlm_cuda_attention_hopper &p, const Tile &tile, float (&o)[HEAD / 2], const Rows &rows, int row) {
+__device__ __forceinline__ void store_rows(
+    const vlm_cuda_attention_hopper &p, const Tile &tile, float (&o)[HEAD / 2], const Rows &rows, int row) {
     int lane = threadIdx.x & 3, count = tile.tokens * p.group;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
@@ -302,26 +323,26 @@ __device__ __forceinline__ void store_rows(const vlm_cuda_attention_hopper &p, c
     }
 }
 
-__device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Barriers &barriers, uint32_t queries, uint32_t keys, uint32_t values) {
+__device__ __forceinline__ void consume(
+    const vlm_cuda_attention_hopper &p, Board &board, uint32_t queries, uint32_t keys, uint32_t values) {
     int lane = threadIdx.x & 31, total = p.tiles * p.kv_heads;
     int group = uniform((threadIdx.x >> 7) - 1);
-    uint32_t query_full = shared_address(&barriers.query_full), query_empty = shared_address(&barriers.query_empty);
-    uint32_t key_full = shared_address(barriers.key_full), key_empty = shared_address(barriers.key_empty);
-    uint32_t value_full = shared_address(barriers.value_full), value_empty = shared_address(barriers.value_empty);
+    uint32_t query_full = shared_address(&board.query_full), query_empty = shared_address(&board.query_empty);
+    uint32_t key_full = shared_address(board.key_full), key_empty = shared_address(board.key_empty);
+    uint32_t value_full = shared_address(board.value_full), value_empty = shared_address(board.value_empty);
     uint64_t query = operand(queries + group * 64 * 128);
     int row = group * 64 + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
     Ring ring;  // of the next keys; their values lie at the same place of their ring
-    int query_parity = 0;
+    uint32_t unread = shared_address(&board.unread);
     float s[KEYS / 2], o[HEAD / 2];
     uint32_t w[KEYS / 4];
-    for (int round = 0, item; (item = item_of(round)) < total || (round + 1) * gridDim.x < total; round++) {
-        if (item >= total) continue;
-        Tile tile = find_tile(p, item);
-        if (tile.tokens == 0) continue;
-        int live = (tile.tokens * p.group + 63) >> 6, top = (tile.last - 1) / KEYS, bottom = tile.low / KEYS;
-        int valid = tile.last - top * KEYS;
-        barrier_wait(query_full, query_parity);
-        query_parity ^= 1;
+    for (int count = 0;; count++) {
+        barrier_wait(query_full, count & 1);
+        const Tile &tile = board.tiles[count & 1];
+        int tokens = uniform(tile.tokens), first = uniform(tile.first), last = uniform(tile.last);
+        if (tokens == 0) break;
+        int live = (tokens * p.group + 63) >> 6, top = (last - 1) / KEYS, bottom = uniform(tile.low) / KEYS;
+        int valid = last - top * KEYS;  // keys of the last step
         if (group >= live) {
             // No rows: keep the barriers' count.
             if (lane == 0) barrier_arrive(query_empty);
@@ -338,12 +359,11 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Barr
         Rows rows;
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            int token = min((row + 8 * r) / p.group, tile.tokens - 1);
-            rows.limit[r] = p.contexts ? tile.first + token : tile.last;
+            int token = min((row + 8 * r) / p.group, tokens - 1);
+            rows.limit[r] = p.contexts ? first + token : last;
             rows.top[r] = NOTHING;
             rows.sum[r] = 0.0f;
         }
-
 #pragma unroll
         for (int i = 0; i < HEAD / 2; i++) o[i] = 0.0f;
         if (valid <= NARROW) {
@@ -375,7 +395,10 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Barr
             begin_scores(s, query, operand(keys + ring.stage() * STAGE));
             wgmma_wait<0>();
             pin(s);
-            if (lane == 0) barrier_arrive(key_empty + ring.stage() * 8);
+            if (lane == 0) {
+                barrier_arrive(key_empty + ring.stage() * 8);
+                if (top == bottom) barrier_arrive(query_empty);
+            }
             mask(s, top * KEYS, rows, p.window);
             soften(s, rows, p.scale_log2);
             round_weights(w, s);
@@ -398,10 +421,14 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Barr
                 if (live > 1 && (group + 1 < live || step > bottom)) named_arrive(1 + (group + 1 == live ? 0 : group + 1), 256);
                 wgmma_wait<1>();
                 pin(s);
-                if (lane == 0) barrier_arrive(key_empty + ring.stage() * 8);
-                // Positions from tile.last - window to tile.first are seen by all rows.
-                if ((step + 1) * KEYS > tile.first || step * KEYS < tile.last - p.window) mask(s, step * KEYS, rows, p.window);
+                if (lane == 0) {
+                    barrier_arrive(key_empty + ring.stage() * 8);
+                    if (step == bottom) barrier_arrive(query_empty);
+                }
+                // Positions from last - window to first are seen by all rows.
+                if ((step + 1) * KEYS > first || step * KEYS < last - p.window) mask(s, step * KEYS, rows, p.window);
                 soften(s, rows, p.scale_log2);
+                hold(unread, rows);
                 wgmma_wait<0>();
                 pin(o);
                 if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
@@ -410,7 +437,6 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Barr
                 round_weights(w, s);
                 ring.steps++;
             }
-            if (lane == 0) barrier_arrive(query_empty);
             barrier_wait(value_full + ring.before().stage() * 8, ring.before().parity());
             wgmma_fence();
             begin_values(o, w, operand_across(values + ring.before().stage() * STAGE, KEY_BOX));
@@ -426,23 +452,24 @@ __device__ __forceinline__ void consume(const vlm_cuda_attention_hopper &p, Barr
 
 #endif
 
-extern "C" __global__ void __launch_bounds__(WORKERS + 128, 1) hopper_attention(const __grid_constant__ vlm_cuda_attention_hopper p) {
+extern "C" __global__ void __launch_bounds__(WORKERS + 128, 1)
+    hopper_attention(const __grid_constant__ vlm_cuda_attention_hopper p) {
 #if __CUDA_ARCH_FEAT_SM90_ALL && VLM_ELEMENT != 0
     extern __shared__ uint8_t dynamic[];
-    __shared__ Barriers barriers;
+    __shared__ Board board;
     uint32_t base = (shared_address(dynamic) + 1023) & ~1023u;
     uint32_t queries = base, keys = queries + BOXES * QUERY_BOX, values = keys + STAGES * STAGE;
     if (threadIdx.x == 0) {
         prefetch_map(&p.q);
         prefetch_map(&p.k);
         prefetch_map(&p.v);
-        barrier_init(shared_address(&barriers.query_full), 1);
-        barrier_init(shared_address(&barriers.query_empty), 4 * GROUPS);
+        barrier_init(shared_address(&board.query_full), 1);
+        barrier_init(shared_address(&board.query_empty), 4 * GROUPS);
         for (int i = 0; i < STAGES; i++) {
-            barrier_init(shared_address(&barriers.key_full[i]), 1);
-            barrier_init(shared_address(&barriers.key_empty[i]), 4 * GROUPS);
-            barrier_init(shared_address(&barriers.value_full[i]), 1);
-            barrier_init(shared_address(&barriers.value_empty[i]), 4 * GROUPS);
+            barrier_init(shared_address(&board.key_full[i]), 1);
+            barrier_init(shared_address(&board.key_empty[i]), 4 * GROUPS);
+            barrier_init(shared_address(&board.value_full[i]), 1);
+            barrier_init(shared_address(&board.value_empty[i]), 4 * GROUPS);
         }
         barrier_init_fence();
     }
@@ -451,10 +478,10 @@ extern "C" __global__ void __launch_bounds__(WORKERS + 128, 1) hopper_attention(
     __syncthreads();
     if (uniform(threadIdx.x >> 7) == 0) {
         give_registers<GROUPS == 2 ? 24 : 32>();
-        if (threadIdx.x < 32) produce(p, barriers, queries, keys, values);
+        if (threadIdx.x < 32) produce(p, board, queries, keys, values);
     } else {
         take_registers<GROUPS == 2 ? 240 : 160>();
-        consume(p, barriers, queries, keys, values);
+        consume(p, board, queries, keys, values);
     }
 #endif
 }

@@ -1,4 +1,5 @@
-// What attention needs of Hopper's instructions beyond hopper.cuh: copies out of three axes, and products whose left side is in registers.
+// What attention needs of Hopper's instructions beyond hopper.cuh: copies out of three axes, and products whose left side is in
+// registers.
 #pragma once
 
 #include "hopper.cuh"
@@ -11,9 +12,11 @@ __device__ __forceinline__ void named_arrive(int id, int threads) {
 }
 
 // The box at (x, y, z), innermost axis first, comes to `shared`; its bytes count at `barrier`. Outside the tensor: zeros.
-__device__ __forceinline__ void load_box(uint32_t shared, const vlm_cuda_tensor_map *map, int x, int y, int z, uint32_t barrier) {
+__device__ __forceinline__ void load_box(
+    uint32_t shared, const vlm_cuda_tensor_map *map, int x, int y, int z, uint32_t barrier) {
     asm volatile(
-        "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], [%5];" ::"r"(shared),
+        "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+        " [%0], [%1, {%2, %3, %4}], [%5];" ::"r"(shared),
         "l"((uint64_t)map), "r"(x), "r"(y), "r"(z), "r"(barrier)
         : "memory");
 }
@@ -32,9 +35,9 @@ __device__ __forceinline__ void pin(float (&d)[COUNT]) {
     for (int i = 0; i < COUNT; i++) asm volatile("" : "+f"(d[i])::"memory");
 }
 
-// d[64, N] += a[64, 16] * b[16, N], `b` described by operand_across. A thread holds of `a`, as pairs of columns 2(t % 4) + {0, 1}: its row, the
-// row 8 below, then both again for columns 8 more. So accumulators 8i ..< 8i + 8 of a product, rounded in order, are
-// the left side of step i of the next.
+// d[64, N] += a[64, 16] * b[16, N], `b` described by operand_across. A thread holds of `a`, as pairs of columns 2(t % 4) + {0, 1}: its
+// row, the row 8 below, then both again 8 columns further. So accumulators 8i ..< 8i + 8 of a product, rounded in order, are the
+// left side of step i of the next.
 template <int N>
 struct wgmma_across;
 

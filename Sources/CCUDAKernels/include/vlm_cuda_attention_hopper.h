@@ -15,13 +15,13 @@ enum vlm_cuda_hopper_shape {
 
 /// Attention of H = kv_heads * group query heads over contiguous or paged keys and values.
 ///
-/// A tile is `tile_tokens` tokens times the `group` query heads that share one key-value head; a block's rows are its tiles' (token, head)
-/// pairs. Work is numbered from 0 to `tiles * kv_heads`.
+/// A tile is `tile_tokens` tokens times the `group` query heads that share one key-value head: a row for each pair of them. Work is
+/// numbered from 0 to `tiles * kv_heads`.
 typedef struct {
     /// `[T, H, E]`, boxes of 64 elements x group heads x tile_tokens rows.
     vlm_cuda_tensor_map q;
-    /// Axes: element, row in the page, page; boxes of 64 elements x page_rows rows of one page. Paged: page = block * kv_heads + head.
-    /// Contiguous `[T, G, E]`: page = head and the row is the token.
+    /// Axes: element, row in the page, page; boxes of 64 elements x page_rows rows of one page. Paged: page = block * kv_heads +
+    /// head. Contiguous `[T, G, E]`: page = head and the row is the token.
     vlm_cuda_tensor_map k;
     vlm_cuda_tensor_map v;
     /// `[T, H, E]`, rows `out_stride` elements apart.
