@@ -107,7 +107,9 @@ __device__ __forceinline__ float apply(float x) {
 // MARK: The warp that copies
 
 __device__ __forceinline__ void copy_tiles(const vlm_cuda_gemm &p, layout_t at, int worker, int workers, int rank) {
+    // One pass over the weights must not push out what every tile reads again.
     const uint64_t weight_hint = p.weights_once ? EVICT_FIRST : EVICT_NORMAL;
+    const uint64_t x_hint = p.weights_once ? EVICT_LAST : EVICT_NORMAL;
     auto load_weight = [&](int stage, int k, const part_t &part) {
         load_tile(at.weight(stage), &p.weight, k * DEPTH, part.feature, at.full(stage), weight_hint);
     };
@@ -115,9 +117,9 @@ __device__ __forceinline__ void copy_tiles(const vlm_cuda_gemm &p, layout_t at, 
         if (PAIR) {
             const int half = TOKENS / 2;
             load_tile_multicast(at.x(stage) + rank * half * DEPTH * 2, &p.x, k * DEPTH, part.token + rank * half, at.full(stage), 3,
-                                EVICT_LAST);
+                                x_hint);
         } else {
-            load_tile(at.x(stage), &p.x, k * DEPTH, part.token, at.full(stage), EVICT_LAST);
+            load_tile(at.x(stage), &p.x, k * DEPTH, part.token, at.full(stage), x_hint);
         }
     };
 
