@@ -1,14 +1,14 @@
-import CCUDA
+package import CCUDA
 
 /// The driver's functions, with statuses turned into errors.
-final class CUDADriver: @unchecked Sendable {  // the table is written once, before anybody sees it
+package final class CUDADriver: @unchecked Sendable {  // the table is written once, before anybody sees it
     /// The functions by their symbols.
     let api: UnsafePointer<vlm_cuda_driver>
     let path: String
     /// As `cuDriverGetVersion` gives it: 13000 is CUDA 13.0.
     let version: Int
 
-    init(_ table: vlm_cuda_driver, path: String, version: Int) {
+    package init(_ table: vlm_cuda_driver, path: String, version: Int) {
         let memory = UnsafeMutablePointer<vlm_cuda_driver>.allocate(capacity: 1)
         memory.initialize(to: table)
         api = UnsafePointer(memory)
@@ -29,7 +29,7 @@ final class CUDADriver: @unchecked Sendable {  // the table is written once, bef
     /// - Parameters:
     ///   - kernel: the kernel being started.
     ///   - recent: the kernels started last, newest first, for faults that are told late.
-    func error(_ status: Int32, call: String, kernel: String? = nil, recent: [String] = []) -> CUDAError {
+    package func error(_ status: Int32, call: String, kernel: String? = nil, recent: [String] = []) -> CUDAError {
         let name = text(api.pointee.cuGetErrorName, status) ?? "CUDA status \(status)"
         let detail = text(api.pointee.cuGetErrorString, status) ?? "no description"
         let kind = CUDADriver.kind(status, isLaunch: kernel != nil)

@@ -92,6 +92,8 @@ package final class CUDALibraries: @unchecked Sendable {  // immutable tables of
         self.report = report
     }
 
+    /// Whether there is a driver of the right age.
+    package var hasDriver: Bool { (try? driver.get()) != nil }
     /// Whether kernels can be compiled here.
     package var hasCompiler: Bool { (try? compiler.get()) != nil }
 

@@ -1,27 +1,34 @@
 import CCUDAKernels
-import Tensors
+package import Tensors
 
 /// A program of the embedded sources.
-enum KernelFile: String, Sendable, CaseIterable {
+package enum KernelFile: String, Sendable, CaseIterable {
     case elementwise, linear, gemm, attention, sampling, images, load
     case attentionScalar = "attention_scalar"
     case attentionHopper = "attention_hopper"
     case decodeAttention = "decode_attention"
 
-    var fileName: String { "\(rawValue).cu" }
+    package var fileName: String { "\(rawValue).cu" }
 }
 
 /// Which compilation of a program is meant: programs are compiled for one element type and, where it matters, one head size.
-struct KernelVariant: Hashable, Sendable, CustomStringConvertible {
-    let file: KernelFile
+package struct KernelVariant: Hashable, Sendable, CustomStringConvertible {
+    package let file: KernelFile
     /// `-DVLM_ELEMENT`: float32, float16 or bfloat16.
-    let element: DType
+    package let element: DType
     /// `-DVLM_HEAD_SIZE`, 0 when the program does not depend on it.
-    var headSize = 0
+    package let headSize: Int
     /// `-DVLM_OPTION`, whatever else the program chooses at compile time.
-    var option = 0
+    package let option: Int
 
-    var description: String {
+    package init(file: KernelFile, element: DType, headSize: Int = 0, option: Int = 0) {
+        self.file = file
+        self.element = element
+        self.headSize = headSize
+        self.option = option
+    }
+
+    package var description: String {
         "\(file.fileName) \(element.rawValue)" + (headSize > 0 ? " head size \(headSize)" : "")
             + (option > 0 ? " option \(option)" : "")
     }

@@ -5,7 +5,7 @@ import Foundation
 ///
 /// A file is written under another name and then renamed, so readers never see half of one; a damaged file counts as absent. Nothing
 /// here throws: without a cache, kernels are compiled each time.
-struct KernelCache: Sendable {
+package struct KernelCache: Sendable {
     let folder: String
     let compilerVersion: String
 
@@ -14,7 +14,7 @@ struct KernelCache: Sendable {
     /// `magic`, digest of the key, digest of the code, code.
     private static let headerBytes = magic.count + 2 * SHA256.byteCount
 
-    init(folder: String, compilerVersion: String) {
+    package init(folder: String, compilerVersion: String) {
         self.folder = folder
         self.compilerVersion = compilerVersion
     }
@@ -40,7 +40,7 @@ struct KernelCache: Sendable {
     }
 
     /// Where a variant's code lies.
-    func path(of variant: KernelVariant, target: KernelTarget) -> String {
+    package func path(of variant: KernelVariant, target: KernelTarget) -> String {
         let digits = key(variant, target).prefix(16).map { byte in
             let text = String(byte, radix: 16)
             return text.count == 1 ? "0" + text : text
@@ -49,7 +49,7 @@ struct KernelCache: Sendable {
     }
 
     /// The code, or nil when it is not there, not whole, or not this variant's.
-    func code(of variant: KernelVariant, target: KernelTarget) -> [UInt8]? {
+    package func code(of variant: KernelVariant, target: KernelTarget) -> [UInt8]? {
         guard let data = FileManager.default.contents(atPath: path(of: variant, target: target)),
             data.count > KernelCache.headerBytes
         else { return nil }
@@ -60,7 +60,7 @@ struct KernelCache: Sendable {
     }
 
     /// Keeps code for later runs, if the folder can be written.
-    func store(_ code: [UInt8], of variant: KernelVariant, target: KernelTarget) {
+    package func store(_ code: [UInt8], of variant: KernelVariant, target: KernelTarget) {
         let path = path(of: variant, target: target)
         let temporary = "\(path).\(UUID().uuidString)"
         try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

@@ -9,7 +9,7 @@ package struct KernelTarget: Hashable, Sendable, CustomStringConvertible {
     /// Machine code runs on this capability (and with `a` on no other); PTX is finished by the driver.
     let isMachineCode: Bool
 
-    init(capability: Int, isMachineCode: Bool = true) {
+    package init(capability: Int, isMachineCode: Bool = true) {
         self.capability = capability
         self.isMachineCode = isMachineCode
     }
@@ -96,8 +96,8 @@ final class KernelCompiler: @unchecked Sendable {  // immutable
             throw failure("nvrtcCreateProgram", 0, variant, target, log: "\(variant.file.fileName) is not embedded")
         }
         let headers = sources.filter { !String(cString: $0.name).hasSuffix(".cu") }
-        let texts = headers.map { Optional($0.text) }.map { $0 ?? nil }
-        let names = headers.map { Optional($0.name) }.map { $0 ?? nil }
+        let texts: [UnsafePointer<CChar>?] = headers.map(\.text)
+        let names: [UnsafePointer<CChar>?] = headers.map(\.name)
         var program: OpaquePointer?
         var status = api.nvrtcCreateProgram(&program, main.text, main.name, Int32(headers.count), texts, names)
         guard status == 0 else { throw failure("nvrtcCreateProgram", status, variant, target, log: "") }

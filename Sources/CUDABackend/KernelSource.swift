@@ -34,15 +34,14 @@ struct KernelSource: Sendable {
     }
 }
 
-extension KernelLibrary {
-    /// Compiles everything that a target can be asked for. Needs NVRTC and no GPU.
+extension CUDALibraries {
+    /// Compiles variants (such as ``KernelVariant/all(_:)``) for any target NVRTC knows. Needs no GPU and leaves nothing on disk.
     ///
-    /// - Returns: each variant's name and the size of its machine code in bytes.
-    static func compileAll(
-        _ target: KernelTarget, libraries: CUDALibraries
+    /// - Throws: ``CUDAError`` when NVRTC is missing or refuses one.
+    package func compile(
+        _ variants: [KernelVariant], for target: KernelTarget
     ) throws -> [(variant: KernelVariant, code: [UInt8])] {
-        let source = KernelSource(compiler: try libraries.compiler.get(), target: target, cache: nil)
-        let variants = KernelVariant.all(target)
-        return Array(zip(variants, try source.code(of: variants))).map { (variant: $0.0, code: $0.1) }
+        let source = KernelSource(compiler: try compiler.get(), target: target, cache: nil)
+        return zip(variants, try source.code(of: variants)).map { (variant: $0.0, code: $0.1) }
     }
 }

@@ -48,7 +48,7 @@ extension KernelFile {
 
 extension KernelVariant {
     /// Everything that can be asked for on a target.
-    static func all(_ target: KernelTarget) -> [KernelVariant] {
+    package static func all(_ target: KernelTarget) -> [KernelVariant] {
         KernelFile.allCases.filter { !$0.isForHopper || target.capability == 90 }.flatMap { file in
             file.elements.flatMap { element in
                 file.headSizes.flatMap { headSize in

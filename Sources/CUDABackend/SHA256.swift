@@ -1,6 +1,6 @@
 /// SHA-256 as FIPS 180-4 defines it.
-struct SHA256 {
-    static let byteCount = 32
+package struct SHA256 {
+    package static let byteCount = 32
 
     private var state: [UInt32] = [
         0x6A09_E667, 0xBB67_AE85, 0x3C6E_F372, 0xA54F_F53A, 0x510E_527F, 0x9B05_688C, 0x1F83_D9AB, 0x5BE0_CD19,
@@ -8,7 +8,9 @@ struct SHA256 {
     private var pending: [UInt8] = []
     private var total = 0
 
-    mutating func update(_ bytes: UnsafeRawBufferPointer) {
+    package init() {}
+
+    package mutating func update(_ bytes: UnsafeRawBufferPointer) {
         total += bytes.count
         var bytes = bytes[...]
         if !pending.isEmpty {
@@ -26,7 +28,7 @@ struct SHA256 {
         pending += bytes
     }
 
-    mutating func finish() -> [UInt8] {
+    package mutating func finish() -> [UInt8] {
         let bits = UInt64(total) * 8
         let zeros = (119 - total % 64) % 64
         let tail = [0x80] + [UInt8](repeating: 0, count: zeros) + withUnsafeBytes(of: bits.bigEndian) { Array($0) }
