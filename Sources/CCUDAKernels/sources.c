@@ -13,9 +13,6 @@ static const unsigned char ptx_cuh[] = {
 static const unsigned char mma_cuh[] = {
 #embed "Kernels/mma.cuh"
     , 0};
-static const unsigned char cluster_cuh[] = {
-#embed "Kernels/cluster.cuh"
-    , 0};
 static const unsigned char hopper_cuh[] = {
 #embed "Kernels/hopper.cuh"
     , 0};
@@ -61,6 +58,9 @@ static const unsigned char sampling_cu[] = {
 static const unsigned char images_cu[] = {
 #embed "Kernels/images.cu"
     , 0};
+static const unsigned char measure_cu[] = {
+#embed "Kernels/measure.cu"
+    , 0};
 static const unsigned char load_cu[] = {
 #embed "Kernels/load.cu"
     , 0};
@@ -91,6 +91,9 @@ static const unsigned char vlm_cuda_sampling_h_text[] = {
 static const unsigned char vlm_cuda_images_h_text[] = {
 #embed "include/vlm_cuda_images.h"
     , 0};
+static const unsigned char vlm_cuda_measure_h_text[] = {
+#embed "include/vlm_cuda_measure.h"
+    , 0};
 static const unsigned char vlm_cuda_load_h_text[] = {
 #embed "include/vlm_cuda_load.h"
     , 0};
@@ -102,7 +105,6 @@ static const vlm_cuda_source all[] = {
     FILE_NAMED("ptx.cuh", ptx_cuh),
     FILE_NAMED("mma.cuh", mma_cuh),
     FILE_NAMED("vectors.cuh", vectors_cuh),
-    FILE_NAMED("cluster.cuh", cluster_cuh),
     FILE_NAMED("hopper.cuh", hopper_cuh),
     FILE_NAMED("elementwise.cu", elementwise_cu),
     FILE_NAMED("epilogue.cuh", epilogue_cuh),
@@ -118,6 +120,7 @@ static const vlm_cuda_source all[] = {
     FILE_NAMED("sampling.cu", sampling_cu),
     FILE_NAMED("images.cu", images_cu),
     FILE_NAMED("load.cu", load_cu),
+    FILE_NAMED("measure.cu", measure_cu),
     FILE_NAMED("vlm_cuda_kernels.h", vlm_cuda_kernels_h_text),
     FILE_NAMED("vlm_cuda_elementwise.h", vlm_cuda_elementwise_h_text),
     FILE_NAMED("vlm_cuda_linear.h", vlm_cuda_linear_h_text),
@@ -128,6 +131,7 @@ static const vlm_cuda_source all[] = {
     FILE_NAMED("vlm_cuda_sampling.h", vlm_cuda_sampling_h_text),
     FILE_NAMED("vlm_cuda_images.h", vlm_cuda_images_h_text),
     FILE_NAMED("vlm_cuda_load.h", vlm_cuda_load_h_text),
+    FILE_NAMED("vlm_cuda_measure.h", vlm_cuda_measure_h_text),
 };
 
 const vlm_cuda_source *vlm_cuda_sources(size_t *count) {

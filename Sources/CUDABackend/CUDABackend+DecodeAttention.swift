@@ -1,5 +1,5 @@
 import CCUDAKernels
-import Tensors
+package import Tensors
 
 /// How the contexts of a decode step are cut over blocks.
 ///

@@ -3,7 +3,7 @@ package import Tensors
 
 /// A program of the embedded sources.
 package enum KernelFile: String, Sendable, CaseIterable {
-    case elementwise, linear, gemm, attention, sampling, images, load
+    case elementwise, linear, gemm, attention, sampling, images, load, measure
     case attentionScalar = "attention_scalar"
     case attentionHopper = "attention_hopper"
     case decodeAttention = "decode_attention"

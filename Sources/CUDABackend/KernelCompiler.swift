@@ -90,6 +90,13 @@ final class KernelCompiler: @unchecked Sendable {  // immutable
     ///
     /// - Throws: ``CUDAError`` of kind `compilation` with NVRTC's log.
     func compile(_ variant: KernelVariant, target: KernelTarget) throws(CUDAError) -> [UInt8] {
+        try compile(variant, target: target, furtherOptions: []).code
+    }
+
+    /// The same, with what NVRTC said about it.
+    func compile(
+        _ variant: KernelVariant, target: KernelTarget, furtherOptions: [String]
+    ) throws(CUDAError) -> (code: [UInt8], log: String) {
         var count = 0
         let sources = UnsafeBufferPointer(start: vlm_cuda_sources(&count), count: count)
         guard let main = sources.first(where: { String(cString: $0.name) == variant.file.fileName }) else {
@@ -103,7 +110,7 @@ final class KernelCompiler: @unchecked Sendable {  // immutable
         guard status == 0 else { throw failure("nvrtcCreateProgram", status, variant, target, log: "") }
         defer { _ = api.nvrtcDestroyProgram(&program) }
 
-        let options = KernelCompiler.options(variant, target: target).map { Array($0.utf8CString) }
+        let options = (KernelCompiler.options(variant, target: target) + furtherOptions).map { Array($0.utf8CString) }
         status = KernelCompiler.withPointers(options) { api.nvrtcCompileProgram(program, Int32(options.count), $0) }
         guard status == 0 else { throw failure("nvrtcCompileProgram", status, variant, target, log: log(program)) }
 
@@ -116,7 +123,7 @@ final class KernelCompiler: @unchecked Sendable {  // immutable
             return target.isMachineCode ? api.nvrtcGetCUBIN(program, text) : api.nvrtcGetPTX(program, text)
         }
         guard status == 0 else { throw failure("nvrtcGetCUBIN", status, variant, target, log: "") }
-        return code
+        return (code, furtherOptions.isEmpty ? "" : log(program))
     }
 
     private static func withPointers(

@@ -2,224 +2,143 @@ import Layers
 package import Tensors
 
 /// Runs every operation on two backends over odd shapes and compares the results: a device against the reference.
+///
+/// Both get the same numbers, rounded to the type the candidate keeps operands in, so that a difference comes from the arithmetic alone.
+/// Outputs start as NaN with a guard behind them: what is left out or written too far shows.
 package struct KernelSelfTest {
-    /// The worst difference of one operation.
+    /// What one operation gave.
     package struct Outcome: Sendable {
         package let operation: String
-        /// ‖candidate − reference‖ / ‖reference‖
+        /// ‖candidate − reference‖ / ‖reference‖; for choices of tokens, the share that differs.
         package let relativeError: Double
         package let bound: Double
-        package var passed: Bool { relativeError <= bound }
+        /// Why there is no result to compare.
+        package let error: (any Error)?
+        package var passed: Bool { error == nil && relativeError <= bound }
+    }
+
+    /// How many shapes are tried.
+    package enum Extent: Sendable {
+        /// Each operation a few times: for slow references and for tools that watch every access.
+        case quick
+        case full
+    }
+
+    /// What explains a difference.
+    enum Precision {
+        /// Results are rounded to the type of operands.
+        case operands
+        /// Everything is float32.
+        case float32
+        /// Numbers are moved, not made.
+        case exact
+        /// Tokens are drawn: a sum that is rounded differently may fall on the other side of the drawn number.
+        case draws
+    }
+
+    /// One operation over one choice of shapes.
+    struct Case {
+        let name: String
+        var precision = Precision.operands
+        /// Allocates, computes, returns what to compare.
+        let body: (SelfTestOperands) throws -> [Tensor]
     }
 
     private let reference: any Backend
     private let candidate: any Backend
-    /// Relative error that rounding explains, given the candidate's weight and cache types.
+    /// The type that the candidate's weights, cache and (where they are not float32) activations have.
+    private let operandType: DType
     private let bound: Double
 
-    /// - Parameter bound: relative error allowed: about 1e-5 for float32, 1e-2 for bfloat16 operands.
-    package init(reference: any Backend, candidate: any Backend, bound: Double) {
+    /// - Parameter bound: relative error allowed for results in the type of operands; nil for what rounding each result once explains, with
+    ///   room for attention's rounded weights.
+    package init(reference: any Backend, candidate: any Backend, bound: Double? = nil) {
         self.reference = reference
         self.candidate = candidate
-        self.bound = bound
+        operandType = candidate.cacheType
+        self.bound =
+            bound
+            ?? {
+                switch candidate.cacheType {
+                case .float32: 2e-5
+                case .float16: 1.5e-3
+                default: 1e-2
+                }
+            }()
     }
 
-    /// An operation over a context: allocates, computes, returns what to compare.
-    private typealias Body = (ForwardContext, Inputs) throws -> Tensor
-
-    /// Inputs by name, the same numbers on both backends.
-    private struct Inputs {
-        let backend: any Backend
-        let context: ForwardContext
-
-        func tensor(_ shape: Shape, seed: Int, scale: Float = 1) throws -> Tensor {
-            try context.upload(KernelSelfTest.values(shape.count, seed: seed, scale: scale), shape: shape)
-        }
-
-        func linear(_ outFeatures: Int, _ inFeatures: Int, seed: Int, combine: LinearWeight.Combine = .concatenated) throws
-            -> LinearWeight
-        {
-            let parts = combine == .gateUp ? 2 : 1
-            let weights = (0..<parts).map {
-                KernelSelfTest.host([outFeatures / parts, inFeatures], seed: seed + $0, scale: 0.05)
-            }
-            let biases = (0..<parts).map { KernelSelfTest.host([outFeatures / parts], seed: seed + 10 + $0, scale: 0.5) }
-            return try backend.makeLinear(weights, bias: biases, combine: combine)
-        }
-    }
-
-    package func run() throws -> [Outcome] {
+    /// - Parameters:
+    ///   - matching: part of the names of the operations to run; nil for all.
+    ///   - report: called after each operation; returns whether to go on.
+    /// - Throws: ``TensorError`` when there is no memory for the operands.
+    @discardableResult
+    package func run(
+        _ extent: Extent = .quick, matching: String? = nil, report: (Outcome) -> Bool = { _ in true }
+    ) throws -> [Outcome] {
+        let bytes = extent == .quick ? 8 << 20 : 96 << 20
+        let workspaces = try [candidate, reference].map { try Workspace(backend: $0, byteCount: bytes) }
         var outcomes: [Outcome] = []
-        for (name, body) in operations {
-            outcomes.append(
-                Outcome(
-                    operation: name, relativeError: relativeError(try result(candidate, body), try result(reference, body)),
-                    bound: bound))
+        for each in cases(extent) where matching.map({ each.name.contains($0) }) ?? true {
+            let outcome = outcome(each, workspaces)
+            outcomes.append(outcome)
+            if !report(outcome) { break }
         }
         return outcomes
     }
 
-    private var operations: [(String, Body)] {
-        var list: [(String, Body)] = []
-        for rows in [1, 3, 67] {
-            list.append(
-                (
-                    "linear \(rows)x333x129",
-                    { context, inputs in
-                        let out = try context.activations(Shape(rows, 129))
-                        try context.backend.linear(
-                            try inputs.tensor(Shape(rows, 333), seed: 1), try inputs.linear(129, 333, seed: 2), epilogue: .store,
-                            into: out)
-                        return out
-                    }
-                ))
+    private func cases(_ extent: Extent) -> [Case] {
+        var cases =
+            KernelSelfTest.linearCases(extent) + KernelSelfTest.rowCases(extent) + KernelSelfTest.attentionCases(extent)
+        if candidate is any AsynchronousBackend {
+            cases += KernelSelfTest.recordedCases(extent) + KernelSelfTest.samplingCases(extent)
         }
-        list.append(
-            (
-                "linear gated silu",
-                { context, inputs in
-                    let out = try context.activations(Shape(19, 72))
-                    try context.backend.linear(
-                        try inputs.tensor(Shape(19, 96), seed: 3), try inputs.linear(144, 96, seed: 4, combine: .gateUp),
-                        epilogue: .gated(.silu), into: out)
-                    return out
-                }
-            ))
-        for activation in [Activation.gelu, .geluTanh, .quickGELU, .silu, .relu] {
-            list.append(
-                (
-                    "activate \(activation.rawValue)",
-                    { context, inputs in
-                        let x = try inputs.tensor(Shape(5, 131), seed: 5, scale: 3)
-                        try context.backend.activate(x, activation)
-                        return x
-                    }
-                ))
-        }
-        list.append(
-            (
-                "rmsNorm",
-                { context, inputs in
-                    let x = try inputs.tensor(Shape(7, 133), seed: 6)
-                    try context.backend.rmsNorm(x, weight: try inputs.tensor(Shape(133), seed: 7), epsilon: 1e-6, into: x)
-                    return x
-                }
-            ))
-        list.append(
-            (
-                "layerNorm",
-                { context, inputs in
-                    let x = try inputs.tensor(Shape(7, 133), seed: 8)
-                    try context.backend.layerNorm(
-                        x, weight: try inputs.tensor(Shape(133), seed: 9), bias: try inputs.tensor(Shape(133), seed: 10),
-                        epsilon: 1e-6, into: x)
-                    return x
-                }
-            ))
-        for style in [RotaryStyle.halves, .interleaved] {
-            list.append(
-                (
-                    "rotate \(style)",
-                    { context, inputs in
-                        let x = try inputs.tensor(Shape(9, 3, 80), seed: 11)
-                        try context.backend.rotate(
-                            x, cosine: try inputs.tensor(Shape(9, 40), seed: 12), sine: try inputs.tensor(Shape(9, 40), seed: 13),
-                            style: style)
-                        return x
-                    }
-                ))
-        }
-        for headSize in [64, 80, 128] {
-            list.append(
-                (
-                    "segmentedAttention E\(headSize)",
-                    { context, inputs in
-                        let segments: [Int32] = [0, 37, 101]
-                        let out = try context.activations(Shape(101, 4, headSize))
-                        try context.backend.segmentedAttention(
-                            try inputs.tensor(out.shape, seed: 14), try inputs.tensor(Shape(101, 2, headSize), seed: 15),
-                            try inputs.tensor(Shape(101, 2, headSize), seed: 16), segments: try context.upload(segments),
-                            hostSegments: segments, options: AttentionOptions(scale: 0.1), into: out)
-                        return out
-                    }
-                ))
-            list.append(
-                (
-                    "pagedAttention E\(headSize)",
-                    { context, inputs in
-                        try KernelSelfTest.paged(context, headSize: headSize, tensor: { try inputs.tensor($0, seed: $1) })
-                    }
-                ))
-        }
-        return list
+        return cases
     }
 
-    /// Two sequences, one in the middle of its prefill and one decoding, over shuffled blocks.
-    private static func paged(_ context: ForwardContext, headSize: Int, tensor: (Shape, Int) throws -> Tensor) throws -> Tensor {
-        let layout = KVCacheLayout(layers: 1, kvHeads: 2, headSize: headSize)
-        let cache = try KVCache(layout: layout, blockCount: 6, blockSize: 32, backend: context.backend)
-        let tables: [Int32] = [4, 1, 0, 5, 2, 3]
-        let lengths: [Int32] = [70, 90]
-        var slots: [Int32] = []
-        for (sequence, length) in lengths.enumerated() {
-            for position in 0..<Int(length) { slots.append(tables[sequence * 3 + position / 32] * 32 + Int32(position % 32)) }
+    private func outcome(_ each: Case, _ workspaces: [Workspace]) -> Outcome {
+        let bound =
+            switch each.precision {
+            case .operands: bound
+            case .float32: 2e-5
+            case .exact: 0.0
+            case .draws: 0.01
+            }
+        func outcome(_ relativeError: Double, _ error: (any Error)? = nil) -> Outcome {
+            Outcome(operation: each.name, relativeError: relativeError, bound: bound, error: error)
         }
-        try context.backend.writeCache(
-            keys: try tensor(Shape(slots.count, 2, headSize), 17), values: try tensor(Shape(slots.count, 2, headSize), 18),
-            slots: try context.upload(slots), cache: cache.layers[0])
-        let starts: [Int32] = [0, 45, 46]
-        let out = try context.activations(Shape(46, 6, headSize))
-        let tableTensor = try context.upload(tables)
-        try context.backend.pagedAttention(
-            try tensor(out.shape, 19), cache: cache.layers[0],
-            batch: PagedBatch(
-                queryStarts: try context.upload(starts), contextLengths: try context.upload(lengths),
-                blockTables: tableTensor.reshaped(Shape(2, 3)), hostQueryStarts: starts, hostContextLengths: lengths),
-            options: AttentionOptions(scale: 0.1), into: out)
-        // The cache must outlive the computation.
-        try context.backend.synchronize()
-        return withExtendedLifetime(cache) { out }
+        do {
+            let values = try result(candidate, workspaces[0], each)
+            let expected = try result(reference, workspaces[1], each)
+            return outcome(each.precision == .draws ? mismatches(values, expected) : relativeError(values, expected))
+        } catch {
+            return outcome(.infinity, error)
+        }
     }
 
-    private func result(_ backend: any Backend, _ body: Body) throws -> [Float] {
-        let context = ForwardContext(backend: backend, workspace: try Workspace(backend: backend, byteCount: 8 << 20))
-        let tensor = try body(context, Inputs(backend: backend, context: context))
-        var values = [Float](repeating: .nan, count: tensor.count)
-        try values.withUnsafeMutableBytes { try backend.download(tensor, into: $0) }
-        return values
+    private func result(_ backend: any Backend, _ workspace: Workspace, _ each: Case) throws -> [Float] {
+        try workspace.scope {
+            let operands = SelfTestOperands(ForwardContext(backend: backend, workspace: workspace), type: operandType)
+            let tensors = try each.body(operands)
+            let values = try tensors.flatMap { try operands.values(of: $0) }
+            try operands.checkGuards()
+            return values
+        }
     }
 
     private func relativeError(_ values: [Float], _ expected: [Float]) -> Double {
+        guard values.count == expected.count else { return .infinity }
         var difference = 0.0
         var norm = 0.0
         for (value, reference) in zip(values, expected) {
             difference += Double(value - reference) * Double(value - reference)
             norm += Double(reference) * Double(reference)
         }
-        return (difference / norm).squareRoot()
+        guard difference.isFinite else { return .infinity }
+        return difference == 0 ? 0 : (difference / norm).squareRoot()
     }
 
-    /// Seeded numbers between -scale and scale, an outlier every 97.
-    private static func values(_ count: Int, seed: Int, scale: Float) -> [Float] {
-        let random = RandomSource(seed: UInt64(seed))
-        return (0..<count).map { Float(random.uniform(step: $0) * 2 - 1) * scale * ($0 % 97 == 96 ? 8 : 1) }
-    }
-
-    private static func host(_ dimensions: [Int], seed: Int, scale: Float) -> HostTensor {
-        let owner = HostValues(values(dimensions.reduce(1, *), seed: seed, scale: scale))
-        return HostTensor(
-            name: "self-test", dtype: .float32, dimensions: dimensions, bytes: UnsafeRawBufferPointer(owner.buffer), owner: owner)
-    }
-
-    /// Keeps numbers at one address.
-    private final class HostValues {
-        let buffer: UnsafeMutableBufferPointer<Float>
-
-        init(_ values: [Float]) {
-            buffer = .allocate(capacity: values.count)
-            _ = buffer.initialize(from: values)
-        }
-
-        deinit { buffer.deallocate() }
+    private func mismatches(_ values: [Float], _ expected: [Float]) -> Double {
+        guard values.count == expected.count, !values.isEmpty else { return .infinity }
+        return Double(zip(values, expected).count { $0 != $1 }) / Double(values.count)
     }
 }

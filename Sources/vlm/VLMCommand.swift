@@ -1,4 +1,5 @@
 import ArgumentParser
+import CUDABackend
 import Checkpoints
 import Engine
 import Foundation
@@ -70,6 +71,9 @@ struct VLMCommand: AsyncParsableCommand {
         switch error {
         case let error as EngineError: error.isBadInput
         case let error as TensorError: error.kind == .unsupported
+        // What is missing can be installed, or another device be named.
+        case let error as CUDAError:
+            [.noDriver, .driverTooOld, .missingLibrary, .noDevice, .unsupportedArchitecture].contains(error.kind)
         case is PromptError, is ImageError, is CheckpointError, is ModelError, is JSONError, is TokenizerError, is JinjaError:
             true
         default: false

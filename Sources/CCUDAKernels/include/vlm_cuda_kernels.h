@@ -38,5 +38,6 @@ typedef struct {
 #include "vlm_cuda_sampling.h"
 #include "vlm_cuda_images.h"
 #include "vlm_cuda_load.h"
+#include "vlm_cuda_measure.h"
 
 #endif

@@ -1,0 +1,124 @@
+import Layers
+import Tensors
+
+extension KernelSelfTest {
+    private static let activations: [Activation] = [.gelu, .geluTanh, .quickGELU, .silu, .relu]
+
+    /// Matrix products: all epilogues, rows on both sides of every kernel's limits, aligned and odd feature counts.
+    static func linearCases(_ extent: Extent) -> [Case] {
+        let allRows = extent == .full ? [1, 2, 7, 16, 17, 64, 67, 130, 331] : [1, 7, 67]
+        let someRows = extent == .full ? [1, 7, 16, 67, 331] : [1, 67]
+        let features = [(384, 256), (129, 333)]
+        var cases: [Case] = []
+        for rows in allRows {
+            for (out, input) in features {
+                cases.append(linear("store", rows, out, input, .store))
+                cases.append(rmsNormed("store", rows, out, input, .store))
+            }
+        }
+        for rows in someRows {
+            for (out, input) in features {
+                cases.append(linear("accumulate", rows, out, input, .accumulate))
+                cases.append(scaled(rows, out, input))
+                cases.append(logits(rows, out, input))
+                for activation in activations {
+                    cases.append(linear("\(activation.rawValue)", rows, out, input, .activation(activation)))
+                }
+            }
+            for (out, input) in [(512, 256), (2 * 68, 333)] {
+                for activation in [Activation.silu, .gelu, .geluTanh] {
+                    let name = "gated \(activation.rawValue)"
+                    cases.append(linear(name, rows, out, input, .gated(activation), combine: .gateUp))
+                    cases.append(rmsNormed(name, rows, out, input, .gated(activation), combine: .gateUp))
+                }
+            }
+            cases.append(strided(rows))
+            cases.append(linear("no bias", rows, 200, 128, .store, bias: false))
+        }
+        if extent == .full {
+            // Real widths: many slices of the input features, several waves of blocks.
+            for rows in [1, 4, 16, 64, 331] {
+                cases.append(linear("deep", rows, 256, 18944, .accumulate, bias: false))
+                cases.append(linear("wide", rows, 4608, 1536, .store))
+                cases.append(rmsNormed("wide", rows, 4608, 1536, .store))
+                cases.append(rmsNormed("wide gated", rows, 4480, 1536, .gated(.silu), combine: .gateUp))
+            }
+            cases.append(linear("vision", 1025, 3072, 1024, .activation(.gelu)))
+        }
+        return cases
+    }
+
+    private static func name(_ what: String, _ rows: Int, _ out: Int, _ input: Int) -> String {
+        "linear \(what) \(rows)x\(input)x\(out)"
+    }
+
+    private static func linear(
+        _ what: String, _ rows: Int, _ out: Int, _ input: Int, _ epilogue: LinearEpilogue,
+        combine: LinearWeight.Combine = .concatenated, bias: Bool = true
+    ) -> Case {
+        Case(name: name(what, rows, out, input)) { operands in
+            let width = combine == .gateUp ? out / 2 : out
+            let result =
+                if case .accumulate = epilogue { try operands.activations(Shape(rows, width), seed: 3) } else {
+                    try operands.output(Shape(rows, width))
+                }
+            try operands.backend.linear(
+                try operands.activations(Shape(rows, input), seed: 1),
+                try operands.linear(out, input, seed: 2, combine: combine, bias: bias), epilogue: epilogue, into: result)
+            return [result]
+        }
+    }
+
+    private static func rmsNormed(
+        _ what: String, _ rows: Int, _ out: Int, _ input: Int, _ epilogue: LinearEpilogue,
+        combine: LinearWeight.Combine = .concatenated
+    ) -> Case {
+        Case(name: name("rmsNormed \(what)", rows, out, input)) { operands in
+            let result = try operands.output(Shape(rows, combine == .gateUp ? out / 2 : out))
+            let x = try operands.activations(Shape(rows, input), seed: 1)
+            let norm = try operands.parameters(Shape(input), seed: 4)
+            let weight = try operands.linear(out, input, seed: 2, combine: combine)
+            let fused = try operands.backend.linear(
+                rmsNormed: x, normWeight: norm, epsilon: 1e-6, weight, epilogue: epilogue, into: result)
+            if !fused {
+                let normed = try operands.context.activations(x.shape)
+                try operands.backend.rmsNorm(x, weight: norm, epsilon: 1e-6, into: normed)
+                try operands.backend.linear(normed, weight, epilogue: epilogue, into: result)
+            }
+            return [result]
+        }
+    }
+
+    private static func scaled(_ rows: Int, _ out: Int, _ input: Int) -> Case {
+        Case(name: name("scaledAccumulate", rows, out, input)) { operands in
+            let result = try operands.activations(Shape(rows, out), seed: 3)
+            try operands.backend.linear(
+                try operands.activations(Shape(rows, input), seed: 1), try operands.linear(out, input, seed: 2),
+                epilogue: .scaledAccumulate(scale: try operands.parameters(Shape(out), seed: 5)), into: result)
+            return [result]
+        }
+    }
+
+    /// Into float32, as logits are, whatever the type of activations. Inputs are rounded alike, so only sums differ.
+    private static func logits(_ rows: Int, _ out: Int, _ input: Int) -> Case {
+        Case(name: name("float32 logits", rows, out, input)) { operands in
+            let result = try operands.output(Shape(rows, out), dtype: .float32)
+            try operands.backend.linear(
+                try operands.activations(Shape(rows, input), seed: 1), try operands.linear(out, input, seed: 2, bias: false),
+                epilogue: .store, into: result)
+            return [result]
+        }
+    }
+
+    /// Columns of wider tensors on both sides; what lies beside them stays.
+    private static func strided(_ rows: Int) -> Case {
+        Case(name: name("strided", rows, 96, 128)) { operands in
+            let input = try operands.activations(Shape(rows, 400), seed: 1)
+            let result = try operands.activations(Shape(rows, 256), seed: 3)
+            try operands.backend.linear(
+                input.columns(160..<288), try operands.linear(96, 128, seed: 2), epilogue: .store,
+                into: result.columns(64..<160))
+            return [result]
+        }
+    }
+}

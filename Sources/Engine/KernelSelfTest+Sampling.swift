@@ -1,0 +1,87 @@
+import Layers
+import Tensors
+
+extension KernelSelfTest {
+    /// Choosing tokens on the device against the host's ``Sampler``.
+    static func samplingCases(_ extent: Extent) -> [Case] {
+        var configs: [(String, GenerationConfig)] = [("greedy", GenerationConfig())]
+        func add(_ name: String, _ change: (inout GenerationConfig) -> Void) {
+            var config = GenerationConfig()
+            config.temperature = 1
+            config.topK = 0
+            change(&config)
+            configs.append((name, config))
+        }
+        add("temperature 0.7") { $0.temperature = 0.7 }
+        add("top-k 40") { $0.topK = 40 }
+        add("top-p 0.9") { $0.topP = 0.9 }
+        add("min-p 0.05") { $0.minP = 0.05 }
+        add("penalty 1.3, greedy") {
+            $0.temperature = 0
+            $0.repetitionPenalty = 1.3
+        }
+        add("everything") {
+            $0.temperature = 1.5
+            $0.topK = 50
+            $0.topP = 0.8
+            $0.minP = 0.02
+            $0.repetitionPenalty = 1.2
+        }
+        return (extent == .full ? [997, 32000, 151_674] : [997]).flatMap { vocabulary in
+            configs.map { sampling($0, vocabulary: vocabulary, $1) }
+        }
+    }
+
+    private static func sampling(_ name: String, vocabulary: Int, _ config: GenerationConfig) -> Case {
+        let lanes = 16
+        let steps = vocabulary < 2000 ? 12 : 4
+        let isGreedy = config.temperature == 0
+        let kind: SamplingKind = isGreedy && config.repetitionPenalty == 1 ? .greedy : .full
+        return Case(name: "sample \(name), vocabulary \(vocabulary)", precision: isGreedy ? .exact : .draws) { operands in
+            let device = (operands.backend as? any AsynchronousBackend)
+            let sampler = try device?.makeSampler(lanes: lanes, vocabularySize: vocabulary)
+            let seen = (0..<lanes).map { lane in (0..<20).map { Int32(($0 * 31 + lane * 7) % vocabulary) } }
+            if let sampler, kind == .full {
+                for lane in 0..<lanes { try sampler.begin(lane: lane, tokens: seen[lane]) }
+            }
+            var hosts = (0..<lanes).map { Sampler(config: config, seed: UInt64($0) &* 0x1_0000_0001) }
+            var history = seen.map(Set.init)
+            var tokens: [Int32] = []
+            for step in 0..<steps {
+                var values = SelfTestOperands.numbers(lanes * vocabulary, seed: 50 + step)
+                if let device, let sampler {
+                    try operands.context.workspace.scope {
+                        let logits = try operands.context.upload(values, shape: Shape(lanes, vocabulary))
+                        var words: [Int32] = []
+                        for lane in 0..<lanes {
+                            var row = SamplingRow(lane: Int32(lane), result: Int32(lanes * (step % 4) + lane))
+                            row.temperature = config.temperature
+                            row.topK = Int32(config.topK)
+                            row.topP = config.topP
+                            row.minP = config.minP
+                            row.repetitionPenalty = config.repetitionPenalty
+                            row.seed = UInt64(lane) &* 0x1_0000_0001
+                            row.step = Int32(step)
+                            row.append(to: &words)
+                        }
+                        let rows = try operands.context.upload(words).reshaped(Shape(lanes, SamplingRow.words))
+                        try sampler.sample(logits, rows: rows, kind: kind)
+                        try device.mark().wait()
+                        tokens += (0..<lanes).map { sampler.results[lanes * (step % 4) + $0] }
+                    }
+                } else {
+                    for lane in 0..<lanes {
+                        let token = values.withUnsafeMutableBufferPointer { all in
+                            hosts[lane].sample(
+                                UnsafeMutableBufferPointer(rebasing: all[lane * vocabulary..<(lane + 1) * vocabulary]),
+                                seen: history[lane].sorted(), banned: EmptyCollection<Int32>(), step: step)
+                        }
+                        history[lane].insert(token)
+                        tokens.append(token)
+                    }
+                }
+            }
+            return [try operands.context.upload(tokens)]
+        }
+    }
+}
