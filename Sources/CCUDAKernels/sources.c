@@ -13,6 +13,9 @@ static const unsigned char ptx_cuh[] = {
 static const unsigned char mma_cuh[] = {
 #embed "Kernels/mma.cuh"
     , 0};
+static const unsigned char cluster_cuh[] = {
+#embed "Kernels/cluster.cuh"
+    , 0};
 static const unsigned char hopper_cuh[] = {
 #embed "Kernels/hopper.cuh"
     , 0};
@@ -105,6 +108,7 @@ static const vlm_cuda_source all[] = {
     FILE_NAMED("ptx.cuh", ptx_cuh),
     FILE_NAMED("mma.cuh", mma_cuh),
     FILE_NAMED("vectors.cuh", vectors_cuh),
+    FILE_NAMED("cluster.cuh", cluster_cuh),
     FILE_NAMED("hopper.cuh", hopper_cuh),
     FILE_NAMED("elementwise.cu", elementwise_cu),
     FILE_NAMED("epilogue.cuh", epilogue_cuh),

@@ -1,5 +1,5 @@
 import CCUDAKernels
-package import Tensors
+import Tensors
 
 /// How the contexts of a decode step are cut over blocks.
 ///

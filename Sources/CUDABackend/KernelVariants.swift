@@ -28,6 +28,8 @@ extension KernelFile {
         switch self {
         // Tensor cores multiply 16-bit types.
         case .attention, .gemm: [.float16, .bfloat16]
+        // Logits are float32.
+        case .sampling: [.float32]
         default: [.float32, .float16, .bfloat16]
         }
     }

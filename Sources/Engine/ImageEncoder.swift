@@ -117,7 +117,7 @@ final class ImageEncoder {
 
     /// What the encoder needs for images of these shapes, learned by running it without computing, and remembered.
     private func workspaceBytes(_ images: [ProcessedImage], _ features: [Tensor]) throws -> Int {
-        let shapes = images.map { $0.dimensions + $0.grid }
+        let shapes = images.map { $0.dimensions + $0.grid + [$0.pendingBytes] }
         if let bytes = knownBytes[shapes] { return bytes }
         let bytes = try MemoryPlan.visionBytes(encoder, images: images, features: features, like: backend)
         if knownBytes.count >= 256 { knownBytes.removeAll() }

@@ -144,7 +144,9 @@ package struct MemoryPlan: Sendable, Equatable {
         let two = try visionBytes(encoder, images: [image, image], features: [features, features], like: planner)
         let rows = image.dimensions.first ?? 1
         let more = vision.maxBatchSize * processor.mostRows(vision.imageOptions) - rows
-        return one + (two - one + rows - 1) / rows * max(0, more)
+        // Pictures that come unresized are resized one after another, in the same memory.
+        let pending = planner.device == .cpu ? 0 : CutPictures.pendingByteLimit
+        return one + (two - one + rows - 1) / rows * max(0, more) + pending
     }
 
     /// Bytes of workspace that encoding these images takes.

@@ -57,6 +57,15 @@ struct ResampleAxis {
         self.precision = precision
     }
 
+    /// The same filter with one integer per weight.
+    var table: ResampleTable {
+        let weights = (0..<starts.count * used).map { place -> Int32 in
+            let index = place / used * taps + place % used
+            return low.isEmpty ? Int32(high[index]) : Int32(high[index]) << Self.split + Int32(low[index])
+        }
+        return ResampleTable(starts: starts, weights: weights, taps: used, precision: precision)
+    }
+
     /// Gives the kernels a view that lives as long as `body`.
     func withAxis<Result>(_ body: (UnsafePointer<cik_axis>) -> Result) -> Result {
         starts.withUnsafeBufferPointer { starts in

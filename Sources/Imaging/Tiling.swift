@@ -62,14 +62,7 @@ package struct InternVLTiling: Sendable, Equatable {
         return best
     }
 
-    /// What tiles are cut from: the picture at the size of its grid and, where it is wanted, the thumbnail at the size of one tile.
-    package func pictures(_ image: RGBImage, filter: ResampleFilter = .bicubic) -> [RGBImage] {
-        sizes(width: image.width, height: image.height).map {
-            resize(image, width: $0.width, height: $0.height, filter: filter, arithmetic: arithmetic)
-        }
-    }
-
-    /// Sizes of ``pictures(_:filter:)`` of a picture of this size.
+    /// Sizes that tiles are cut from: that of the grid and, where a thumbnail is wanted, that of one tile.
     package func sizes(width: Int, height: Int) -> [(width: Int, height: Int)] {
         let grid = grid(width: width, height: height)
         let canvas = (grid.columns * tileWidth, grid.rows * tileHeight)
@@ -80,7 +73,10 @@ package struct InternVLTiling: Sendable, Equatable {
 
     /// The tiles row by row, then the thumbnail: each [tileHeight, tileWidth, 3].
     package func tiles(_ image: RGBImage, filter: ResampleFilter = .bicubic) -> [RGBImage] {
-        pictures(image, filter: filter).flatMap { $0.tiles(width: tileWidth, height: tileHeight) }
+        sizes(width: image.width, height: image.height).flatMap {
+            resize(image, width: $0.width, height: $0.height, filter: filter, arithmetic: arithmetic)
+                .tiles(width: tileWidth, height: tileHeight)
+        }
     }
 
     /// How many tiles, with the thumbnail, a picture of this size gives.

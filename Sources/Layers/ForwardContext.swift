@@ -36,15 +36,9 @@ package struct ForwardContext {
         return tensor
     }
 
-    /// Bytes copied to the workspace one after another: `[n]` uint8.
-    package func upload(_ parts: [[UInt8]]) throws -> Tensor {
-        let tensor = try workspace.allocate(Shape(parts.reduce(0) { $0 + $1.count }), dtype: .uint8)
-        var start = 0
-        for part in parts {
-            try part.withUnsafeBytes { try backend.upload($0, to: tensor.rows(start..<start + part.count)) }
-            start += part.count
-        }
-        return tensor
+    /// Host bytes copied to a contiguous tensor.
+    package func upload(_ bytes: [UInt8], to tensor: Tensor) throws {
+        try bytes.withUnsafeBytes { try backend.upload($0, to: tensor) }
     }
 
     /// Host values copied to the workspace as float32 of any shape.

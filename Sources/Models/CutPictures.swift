@@ -9,19 +9,66 @@ package struct CutPictures: Sendable, Equatable {
         case patches(size: Int, merge: Int, frames: Int)
     }
 
-    /// One after another in the order of their rows; sides are multiples of what they are cut into.
-    package let pictures: [RGBImage]
+    package enum Source: Sendable, Equatable {
+        case pictures([RGBImage])
+        /// Still to be resized, beside the encoder.
+        case pending(PendingResize)
+    }
+
+    /// Pictures one after another in the order of their rows; sides are multiples of what they are cut into.
+    package let source: Source
     package let normalization: Normalization
     package let cut: Cut
 
-    package init(_ pictures: [RGBImage], _ normalization: Normalization, _ cut: Cut) {
-        self.pictures = pictures
+    package init(_ source: Source, _ normalization: Normalization, _ cut: Cut) {
+        self.source = source
         self.normalization = normalization
         self.cut = cut
     }
 
+    /// Most bytes of device memory that a resize may take beside its result; larger pictures are resized on the host.
+    package static let pendingByteLimit = 64 << 20
+
+    /// - Parameter options: whether resizing is left to the encoder.
+    package init(
+        _ image: RGBImage, sizes: [(width: Int, height: Int)], filter: ResampleFilter, arithmetic: ResampleArithmetic,
+        _ normalization: Normalization, _ cut: Cut, options: ImageOptions
+    ) {
+        let pending =
+            options.leavesResizing
+            ? PendingResize(
+                image, sizes: sizes, filter: filter, arithmetic: arithmetic, byteLimit: CutPictures.pendingByteLimit) : nil
+        let source =
+            pending.map { .pending($0) }
+            ?? Source.pictures(
+                sizes.map { resize(image, width: $0.width, height: $0.height, filter: filter, arithmetic: arithmetic) })
+        self.init(source, normalization, cut)
+    }
+
+    /// Width and height of each picture.
+    package var sizes: [(width: Int, height: Int)] {
+        switch source {
+        case .pictures(let pictures): pictures.map { ($0.width, $0.height) }
+        case .pending(let resize): resize.targets.map { ($0.width, $0.height) }
+        }
+    }
+
+    /// Bytes of device memory that the pictures take on their way, beside their own.
+    package var pendingBytes: Int {
+        if case .pending(let resize) = source { resize.byteCount } else { 0 }
+    }
+
     /// The reference's `pixel_values`.
     package var pixels: [Float] {
+        let pictures =
+            switch source {
+            case .pictures(let pictures): pictures
+            case .pending(let resize): resize.pictures
+            }
+        return pixels(pictures)
+    }
+
+    private func pixels(_ pictures: [RGBImage]) -> [Float] {
         switch cut {
         case .tiles(let width, let height):
             pictures.flatMap { $0.tiles(width: width, height: height) }.flatMap { planar($0, normalization) }

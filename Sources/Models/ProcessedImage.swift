@@ -29,6 +29,11 @@ package struct ProcessedImage: Sendable, Equatable {
         self.tokenCount = tokenCount
     }
 
+    /// Bytes of workspace that getting the image ready on the device takes, which its dimensions do not tell.
+    package var pendingBytes: Int {
+        if case .pictures(let pictures) = content { pictures.pendingBytes } else { 0 }
+    }
+
     /// The reference's `pixel_values` rows of this image, row-major.
     package var pixels: [Float] {
         switch content {
@@ -45,6 +50,9 @@ package struct ImageOptions: Sendable, Equatable {
     /// Bounds on the pixels after resizing, of families with native resolution.
     package var minPixels: Int?
     package var maxPixels: Int?
+
+    /// Whether a picture may be handed to the vision encoder before it is resized, because that runs on a faster device.
+    package var leavesResizing = false
 
     package init(maxTiles: Int? = nil, minPixels: Int? = nil, maxPixels: Int? = nil) {
         self.maxTiles = maxTiles

@@ -92,6 +92,11 @@ package protocol Backend: AnyObject {
     func add(_ x: Tensor, into out: Tensor) throws
     /// `out[i] += table[indices[i]]`: position embeddings.
     func addRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws
+    /// One axis of a resize of bytes with fixed-point weights: `source [A, N, B]` to `out [A, M, B]`, both uint8 and contiguous.
+    ///
+    /// `out[a, i, b] = clip((2^(precision - 1) + Σ weights[i, k] · source[a, starts[i] + k, b]) >> precision)` to 0...255, in int32.
+    /// `starts` `[M]` and `weights` `[M, taps]` are int32; weights past the end of the axis are 0.
+    func resample(_ source: Tensor, starts: Tensor, weights: Tensor, precision: Int, into out: Tensor) throws
     /// Patches of 8-bit pictures as rows of numbers, in any order.
     ///
     /// - Parameters:

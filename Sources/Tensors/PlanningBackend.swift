@@ -125,6 +125,7 @@ package final class PlanningBackend: Backend {
     ) throws {}
     package func gatherRows(_ table: Tensor, indices: Tensor, lanes: Tensor?, into out: Tensor) throws {}
     package func scatterRows(_ source: Tensor, indices: Tensor, into out: Tensor) throws {}
+    package func resample(_ source: Tensor, starts: Tensor, weights: Tensor, precision: Int, into out: Tensor) throws {}
     package func patchRows(
         _ pixels: Tensor, samples: Tensor, corners: Tensor, patchSize: Int, frames: Int, into out: Tensor
     ) throws {}

@@ -63,6 +63,13 @@ package struct PipelineSetup: Sendable {
         return type.flatMap(DType.init(rawValue:)).flatMap { [.bfloat16, .float16].contains($0) ? $0 : nil }
     }
 
+    /// What image processors look at.
+    package var imageOptions: ImageOptions {
+        var options = visionConfig.imageOptions
+        options.leavesResizing = placement.device != .cpu
+        return options
+    }
+
     /// A backend without memory that stands in for the device.
     private func planner() -> PlanningBackend {
         PlanningBackend(

@@ -45,7 +45,7 @@ struct RequestPreparer: Sendable {
                 "\(model.family) is a text model and cannot look at images; leave the image out or choose a vision-language model"
             )
         }
-        let options = setup.visionConfig.imageOptions
+        let options = setup.imageOptions
         return try await withThrowingTaskGroup(of: (Int, ProcessedImage).self) { group in
             var results = [ProcessedImage?](repeating: nil, count: sources.count)
             var next = 0

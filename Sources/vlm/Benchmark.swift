@@ -177,7 +177,7 @@ struct Benchmark {
 
     private func process(_ image: RGBImage) throws -> ProcessedImage {
         guard let processor = model.imageProcessor else { throw CancellationError() }
-        return try processor.process(image, options: pipeline.setup.visionConfig.imageOptions)
+        return try processor.process(image, options: pipeline.setup.imageOptions)
     }
 
     private func generate(_ tokens: [Int32], _ images: [ProcessedImage] = [], new: Int) async throws -> Response {

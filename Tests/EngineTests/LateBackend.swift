@@ -148,6 +148,9 @@ final class LateBackend: AsynchronousBackend {
         throw unsupported("gatherRows")
     }
     func scatterRows(_ source: Tensor, indices: Tensor, into out: Tensor) throws { throw unsupported("scatterRows") }
+    func resample(_ source: Tensor, starts: Tensor, weights: Tensor, precision: Int, into out: Tensor) throws {
+        throw unsupported("resample")
+    }
     func patchRows(
         _ pixels: Tensor, samples: Tensor, corners: Tensor, patchSize: Int, frames: Int, into out: Tensor
     ) throws { throw unsupported("patchRows") }

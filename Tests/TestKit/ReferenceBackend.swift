@@ -342,6 +342,26 @@ package final class ReferenceBackend: Backend {
         }
     }
 
+    package func resample(_ source: Tensor, starts: Tensor, weights: Tensor, precision: Int, into out: Tensor) throws {
+        let (outer, length, inner) = (source.shape[0], source.shape[1], source.shape[2])
+        let outputs = out.shape[1]
+        try check(
+            out.shape == Shape(outer, outputs, inner) && starts.count == outputs && weights.rows == outputs, "resample",
+            "\(source.shape) by \(weights.shape) to \(out.shape)")
+        let (from, to) = (source.pointer.assumingMemoryBound(to: UInt8.self), out.pointer.assumingMemoryBound(to: UInt8.self))
+        for a in 0..<outer {
+            for i in 0..<outputs {
+                for b in 0..<inner {
+                    var sum = 1 << (precision - 1)
+                    for k in 0..<weights.width where Int(starts.flat(i)) + k < length {
+                        sum += Int(weights.get(i, k)) * Int(from[(a * length + Int(starts.flat(i)) + k) * inner + b])
+                    }
+                    to[(a * outputs + i) * inner + b] = UInt8(clamping: sum >> precision)
+                }
+            }
+        }
+    }
+
     package func patchRows(
         _ pixels: Tensor, samples: Tensor, corners: Tensor, patchSize: Int, frames: Int, into out: Tensor
     ) throws {

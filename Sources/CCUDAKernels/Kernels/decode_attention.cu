@@ -8,6 +8,7 @@
 //
 // 16-bit: the 16 rows of mma.m16n8k16 are query heads (unused ones are zeros: the tensor cores wait for memory anyway); each warp streams
 // tiles of its own through shared memory. float32: all threads work on one tile.
+#include "cluster.cuh"
 #include "mma.cuh"
 
 #ifndef VLM_HEAD_SIZE
@@ -104,45 +105,6 @@ __device__ __forceinline__ float scaled(const vlm_cuda_decode_attention &p, floa
 
 // 2^(x - peak), where nothing seen yet weighs nothing.
 __device__ __forceinline__ float weight_of(float x, float peak) { return x == -infinity ? 0.0f : exp2f(x - peak); }
-
-// MARK: - Clusters
-
-__device__ __forceinline__ void cluster_arrive() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.aligned;" ::: "memory");
-#endif
-}
-__device__ __forceinline__ void cluster_wait() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
-#endif
-}
-// What block `rank` of the cluster has at the place of `local`.
-__device__ __forceinline__ float load_peer(const float *local, int rank) {
-#if __CUDA_ARCH__ >= 900
-    uint32_t address;
-    float v;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(shared_address(local)), "r"(rank));
-    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
-    return v;
-#else
-    return *local;
-#endif
-}
-__device__ __forceinline__ float4 load_peer(const float4 *local, int rank) {
-#if __CUDA_ARCH__ >= 900
-    uint32_t address;
-    float4 v;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(shared_address(local)), "r"(rank));
-    asm volatile("ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [%4];"
-                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-                 : "r"(address)
-                 : "memory");
-    return v;
-#else
-    return *local;
-#endif
-}
 
 // MARK: - Merging
 

@@ -16,3 +16,19 @@ extern "C" __global__ void __launch_bounds__(256) patch_rows(const __grid_consta
     element_t *out = (element_t *)p.out + row * p.out_stride + (int64_t)channel * p.frames * plane + place;
     for (int frame = 0; frame < p.frames; frame++) out[frame * plane] = value;
 }
+
+// A thread per byte. Along a row neighbours read bytes that are near in the source, so most reads are from cache.
+extern "C" __global__ void __launch_bounds__(256) resample(const __grid_constant__ vlm_cuda_resample p) {
+    allow_next();
+    wait_for_previous();
+    const uint32_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const uint32_t row = index / p.inner, b = index - row * p.inner, a = row / p.outputs, i = row - a * p.outputs;
+    if (a >= p.outer) return;
+    const int64_t start = max(p.starts[i], 0);
+    const int taps = (int)min((int64_t)p.taps, p.length - start);
+    const uint8_t *from = p.source + (a * p.length + start) * p.inner + b;
+    const int32_t *weights = p.weights + (int64_t)i * p.taps;
+    int32_t sum = 1 << (p.precision - 1);
+    for (int k = 0; k < taps; k++) sum += weights[k] * from[(int64_t)k * p.inner];
+    p.out[index] = (uint8_t)min(max(sum >> p.precision, 0), 255);
+}

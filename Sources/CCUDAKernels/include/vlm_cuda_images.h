@@ -21,4 +21,20 @@ typedef struct {
     int32_t frames;
 } vlm_cuda_patch_rows;
 
+/// One axis of a resize: `source [outer, length, inner]` to `out [outer, outputs, inner]`, bytes.
+typedef struct {
+    const uint8_t *source;
+    uint8_t *out;
+    /// `[outputs]`
+    const int32_t *starts;
+    /// `[outputs, taps]`, with `precision` fractional bits.
+    const int32_t *weights;
+    int64_t length;
+    uint32_t outer;
+    uint32_t outputs;
+    uint32_t inner;
+    int32_t taps;
+    int32_t precision;
+} vlm_cuda_resample;
+
 #endif

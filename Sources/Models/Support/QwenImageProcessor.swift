@@ -54,7 +54,7 @@ struct QwenImageProcessor: ImageProcessor {
 
     func process(_ image: RGBImage, options: ImageOptions) throws -> ProcessedImage {
         let factor = patchSize * mergeSize
-        var picture = image
+        var size = (width: image.width, height: image.height)
         if resizes {
             let (least, most) = (options.minPixels ?? minPixels, options.maxPixels ?? maxPixels)
             guard least > 0, most > 0, max(least, most) <= QwenImageProcessor.mostPixels else {
@@ -70,18 +70,19 @@ struct QwenImageProcessor: ImageProcessor {
                     .unsupportedImage, subject: "image of \(image.width)x\(image.height)",
                     detail: "becomes \(width)x\(height) under max_pixels \(most); raise it")
             }
-            picture = resize(image, width: width, height: height, filter: filter)
+            size = (width, height)
         }
-        guard picture.width.isMultiple(of: factor), picture.height.isMultiple(of: factor) else {
+        guard size.width.isMultiple(of: factor), size.height.isMultiple(of: factor) else {
             throw ModelError(
-                .unsupportedImage, subject: "image of \(picture.width)x\(picture.height)",
+                .unsupportedImage, subject: "image of \(size.width)x\(size.height)",
                 detail: "sides must be multiples of \(factor) when preprocessor_config.json turns do_resize off")
         }
-        let grid = [1, picture.height / patchSize, picture.width / patchSize]
+        let grid = [1, size.height / patchSize, size.width / patchSize]
         return ProcessedImage(
             .pictures(
                 CutPictures(
-                    [picture], normalization, .patches(size: patchSize, merge: mergeSize, frames: temporalPatchSize))),
+                    image, sizes: [size], filter: filter, arithmetic: .torch, normalization,
+                    .patches(size: patchSize, merge: mergeSize, frames: temporalPatchSize), options: options)),
             dimensions: [grid[1] * grid[2], 3 * temporalPatchSize * patchSize * patchSize], grid: grid,
             tokenCount: grid[1] * grid[2] / (mergeSize * mergeSize))
     }

@@ -10,11 +10,15 @@ struct TileImageProcessor: ImageProcessor {
 
     func process(_ image: RGBImage, options: ImageOptions) throws -> ProcessedImage {
         let (width, height) = (tiling.tileWidth, tiling.tileHeight)
-        let pictures = try tiling(options).pictures(image, filter: filter)
-        let tiles = pictures.reduce(0) { $0 + $1.width / width * ($1.height / height) }
+        let tiling = try tiling(options)
+        let sizes = tiling.sizes(width: image.width, height: image.height)
+        let tiles = sizes.reduce(0) { $0 + $1.width / width * ($1.height / height) }
         return ProcessedImage(
-            .pictures(CutPictures(pictures, normalization, .tiles(width: width, height: height))),
-            dimensions: [tiles, 3, height, width], tokenCount: tiles * tokensPerTile)
+            .pictures(
+                CutPictures(
+                    image, sizes: sizes, filter: filter, arithmetic: tiling.arithmetic, normalization,
+                    .tiles(width: width, height: height), options: options)), dimensions: [tiles, 3, height, width],
+            tokenCount: tiles * tokensPerTile)
     }
 
     func mostRows(_ options: ImageOptions) -> Int {

@@ -32,17 +32,66 @@ struct UploadedPictures {
         }
         var next = 0
         places = pictures.map { image in
-            image.pictures.map { picture in
-                defer { next += picture.width * picture.height }
-                return Place(start: next, width: picture.width, height: picture.height)
+            image.sizes.map { size in
+                defer { next += size.width * size.height }
+                return Place(start: next, width: size.width, height: size.height)
             }
         }
         guard next <= Int(Int32.max) else {
             throw ModelError(
                 .unsupportedImage, subject: "images of one pass", detail: "have \(next) pixels together; encode fewer at once")
         }
-        pixels = try context.upload(pictures.flatMap { $0.pictures.map(\.pixels) })
         samples = try context.upload(normalization.table, shape: Shape(3, 256))
+        pixels = try context.workspace.allocate(Shape(3 * next), dtype: .uint8)
+        for (image, places) in zip(pictures, places) {
+            let targets = places.map { place in
+                pixels.rows(3 * place.start..<3 * (place.start + place.width * place.height))
+            }
+            switch image.source {
+            case .pictures(let pictures):
+                for (picture, target) in zip(pictures, targets) { try context.upload(picture.pixels, to: target) }
+            case .pending(let resize):
+                try UploadedPictures.resize(resize, context: context, into: targets)
+            }
+        }
+    }
+
+    /// Resizes on the device, in memory that the next picture uses again.
+    private static func resize(_ resize: PendingResize, context: ForwardContext, into targets: [Tensor]) throws {
+        let source = resize.source
+        try context.workspace.scope {
+            let whole = try context.workspace.allocate(Shape(source.pixels.count), dtype: .uint8)
+            try context.upload(source.pixels, to: whole)
+            for (target, out) in zip(resize.targets, targets) {
+                try context.workspace.scope {
+                    var picture = whole
+                    if let axis = target.horizontal {
+                        let narrowed =
+                            target.vertical == nil
+                            ? out : try context.workspace.allocate(Shape(3 * source.height * target.width), dtype: .uint8)
+                        try resample(
+                            picture.reshaped(Shape(source.height, source.width, 3)), axis, context: context,
+                            into: narrowed.reshaped(Shape(source.height, target.width, 3)))
+                        picture = narrowed
+                    }
+                    if let axis = target.vertical {
+                        try resample(
+                            picture.reshaped(Shape(1, source.height, 3 * target.width)), axis, context: context,
+                            into: out.reshaped(Shape(1, target.height, 3 * target.width)))
+                    } else if target.horizontal == nil {
+                        try context.backend.copy(whole, into: out)
+                    }
+                }
+            }
+        }
+    }
+
+    private static func resample(
+        _ source: Tensor, _ axis: ResampleTable, context: ForwardContext, into out: Tensor
+    ) throws {
+        let starts = try context.upload(axis.starts)
+        let weights = try context.upload(axis.weights).reshaped(Shape(axis.starts.count, axis.taps))
+        try context.backend.resample(source, starts: starts, weights: weights, precision: axis.precision, into: out)
     }
 
     /// Patches as rows `[T, 3 · frames · patch · patch]` of activations.
