@@ -1,4 +1,4 @@
-package import Tensors
+import Tensors
 
 // Every operation of the protocols lives in an extension of its own file.
-extension CUDABackend: Backend {}
+extension CUDABackend: AsynchronousBackend {}

@@ -170,12 +170,27 @@ package final class DeviceRunner {
         batch.contextLengths = [Int32](repeating: Int32(plan.sessionLen), count: size)
         batch.maxBlocks = layout.maxBlocks
         batch.inputs = inputs
-        let work = try backend.record {
+        func pass() throws {
             try context.workspace.scope { try compute(batch, kind: kind, rowsAtOnce: size) }
         }
+        // Once for real, over padding alone: what a backend does at the first use of a kernel cannot be recorded.
+        let wanted = sampling
+        sampling.removeAll(keepingCapacity: true)
+        pad(emptyBatch, to: layout)
+        sampling = wanted
+        try words.withUnsafeBytes { try backend.upload($0, to: inputs.memory) }
+        try pass()
+        let work = try backend.record(pass)
         let step = RecordedStep(work: work, inputs: inputs)
         steps[key] = step
         return step
+    }
+
+    /// A batch of no sequences.
+    private var emptyBatch: ForwardBatch {
+        var batch = ForwardBatch()
+        batch.positions = Array(repeating: [], count: model.positionAxes)
+        return batch
     }
 
     /// Packs a decoding batch into `words` with rows added up to the layout's size; they have no context, no slot and no lane.
