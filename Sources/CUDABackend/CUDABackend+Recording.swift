@@ -65,9 +65,12 @@ extension CUDABackend {
         try settle()
         context.makeCurrent()
         // Other threads may go on allocating; this one must not.
-        try check(
-            cuda.api.pointee.cuStreamBeginCapture_v2(stream, Int32(VLM_CU_CAPTURE_THREAD_LOCAL)), "cuStreamBeginCapture")
         context.beginRecording()
+        let begun = cuda.api.pointee.cuStreamBeginCapture_v2(stream, Int32(VLM_CU_CAPTURE_THREAD_LOCAL))
+        guard begun == 0 else {
+            context.endRecording()
+            throw cuda.error(begun, call: "cuStreamBeginCapture", recent: recentKernels())
+        }
         isRecording = true
         let result = Result { try body() }
         isRecording = false

@@ -75,10 +75,24 @@ package final class CUDABackend {
         }
     }
 
-    /// Bytes that the backend itself keeps on the device, for memory plans.
-    package static var overheadBytes: Int { Scratch.allCases.reduce(0) { $0 + $1.byteCount } }
+    /// Bytes that a backend comes to need on the device after it was made: the code of kernels, recorded work, and what weights pass
+    /// through. Memory plans leave them free.
+    package static let reserveBytes = 384 << 20
+
+    /// All bytes that a backend needs on the device beside what it is asked for.
+    package static var overheadBytes: Int { Scratch.allCases.reduce(reserveBytes) { $0 + $1.byteCount } }
 
     // MARK: Kernels
+
+    /// Starts compiling what every model needs, and attention for these head sizes, beside whatever comes next (loading weights).
+    package func prepareKernels(headSizes: [Int]) {
+        kernels.prepare(
+            KernelVariant.all(kernels.target).filter { variant in
+                // The loader's kernel tells types apart itself and is asked for as float32.
+                guard variant.file != .load else { return variant.element == .float32 }
+                return variant.element == activationType && (variant.headSize == 0 || headSizes.contains(variant.headSize))
+            })
+    }
 
     /// The function `name` of a program, compiled when it is asked for first; cheap after that.
     ///

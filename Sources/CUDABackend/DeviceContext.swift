@@ -88,14 +88,13 @@ final class DeviceContext: @unchecked Sendable {
     /// Gives memory back once the work submitted so far is done with it.
     func free(_ pointer: UnsafeMutableRawPointer) {
         let address = UInt(bitPattern: pointer)
-        let isWaiting = state.withLock { state in
-            if state.isRecording { state.waiting.append(address) }
-            return state.isRecording
+        // Under the lock, so that no recording begins between the question and the call.
+        state.withLock { state in
+            if state.isRecording { state.waiting.append(address) } else { release(address) }
         }
-        if !isWaiting { free(address) }
     }
 
-    private func free(_ address: UInt) {
+    private func release(_ address: UInt) {
         guard let pointer = UnsafeMutableRawPointer(bitPattern: address) else { return }
         free(pointer, stream: stream)
     }
@@ -129,7 +128,17 @@ final class DeviceContext: @unchecked Sendable {
 
     // MARK: Recording
 
+    /// From here on memory that is given back waits. Call before the stream is captured.
     func beginRecording() { state.withLock { $0.isRecording = true } }
+
+    /// Runs driver calls that may load code, which a recording on this thread would otherwise forbid. They do not become part of it.
+    func whileRecordingToo(_ body: () -> Int32) -> Int32 {
+        makeCurrent()
+        var mode = Int32(VLM_CU_CAPTURE_RELAXED)
+        _ = cuda.api.pointee.cuThreadExchangeStreamCaptureMode(&mode)
+        defer { _ = cuda.api.pointee.cuThreadExchangeStreamCaptureMode(&mode) }
+        return body()
+    }
 
     /// Frees what was given back meanwhile.
     func endRecording() {
@@ -138,7 +147,7 @@ final class DeviceContext: @unchecked Sendable {
             defer { state.waiting = [] }
             return state.waiting
         }
-        for address in waiting { free(address) }
+        for address in waiting { release(address) }
     }
 
     // MARK: Events

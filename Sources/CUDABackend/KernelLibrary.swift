@@ -12,6 +12,7 @@ final class KernelLibrary {
 
     private let context: DeviceContext
     private let source: KernelSource
+    var target: KernelTarget { source.target }
     private var modules: [KernelVariant: OpaquePointer] = [:]
     private var kernels: [Name: Kernel] = [:]
 
@@ -31,7 +32,14 @@ final class KernelLibrary {
         if let kernel = kernels[key] { return kernel }
         let module = try module(variant)
         var function: OpaquePointer?
-        let status = context.cuda.api.pointee.cuModuleGetFunction(&function, module, name)
+        let status = context.whileRecordingToo {
+            let api = context.cuda.api
+            let status = api.pointee.cuModuleGetFunction(&function, module, name)
+            // Asking for anything makes a lazy driver bring the code to the device now, and not in the middle of a recording.
+            var registers: Int32 = 0
+            return status == 0
+                ? api.pointee.cuFuncGetAttribute(&registers, Int32(VLM_CU_FUNCTION_REGISTERS), function) : status
+        }
         guard status == 0, let function else {
             throw context.cuda.error(status, call: "cuModuleGetFunction", kernel: "\(name) of \(variant)")
         }
@@ -40,11 +48,8 @@ final class KernelLibrary {
         return kernel
     }
 
-    /// Compiles several variants on several threads, so that the first request need not wait for one after the other.
-    func precompile(_ variants: [KernelVariant]) throws {
-        let missing = variants.filter { modules[$0] == nil }
-        for (variant, code) in zip(missing, try source.code(of: missing)) { try load(code, variant) }
-    }
+    /// Starts compiling variants on other threads, so that their first use need not wait for one after the other.
+    func prepare(_ variants: [KernelVariant]) { source.prepare(variants.filter { modules[$0] == nil }) }
 
     private func module(_ variant: KernelVariant) throws -> OpaquePointer {
         if let module = modules[variant] { return module }
@@ -53,10 +58,9 @@ final class KernelLibrary {
 
     @discardableResult
     private func load(_ code: [UInt8], _ variant: KernelVariant) throws -> OpaquePointer {
-        context.makeCurrent()
         var module: OpaquePointer?
-        let status = code.withUnsafeBytes {
-            context.cuda.api.pointee.cuModuleLoadDataEx(&module, $0.baseAddress, 0, nil, nil)
+        let status = context.whileRecordingToo {
+            code.withUnsafeBytes { context.cuda.api.pointee.cuModuleLoadDataEx(&module, $0.baseAddress, 0, nil, nil) }
         }
         guard status == 0, let module else {
             throw context.cuda.error(status, call: "cuModuleLoadDataEx", kernel: "\(variant) for \(source.target)")

@@ -1,11 +1,20 @@
 import CCUDA
-import Synchronization
+import Foundation
 
-/// Gives the code of kernel variants: from the disk when it was compiled before, else compiled now.
-struct KernelSource: Sendable {
+/// Gives the code of kernel variants: from the disk when it was compiled before, else compiled now. Any thread may ask.
+final class KernelSource: @unchecked Sendable {  // what changes is guarded by `condition`
     let compiler: KernelCompiler
     let target: KernelTarget
-    let cache: KernelCache?
+    private let cache: KernelCache?
+
+    private enum State {
+        /// Some thread is at it.
+        case compiling
+        case done(Result<[UInt8], any Error>)
+    }
+    private let condition = NSCondition()
+    /// Variants asked for ahead of their use, until they are used.
+    private var states: [KernelVariant: State] = [:]
 
     init(compiler: KernelCompiler, target: KernelTarget, cache: KernelCache?) {
         self.compiler = compiler
@@ -14,23 +23,50 @@ struct KernelSource: Sendable {
     }
 
     /// - Throws: ``CUDAError`` when NVRTC is missing or does not know any architecture that the GPU runs.
-    init(libraries: CUDALibraries, options: CUDAOptions, major: Int, minor: Int) throws {
+    convenience init(libraries: CUDALibraries, options: CUDAOptions, major: Int, minor: Int) throws {
         let compiler = try libraries.compiler.get()
         self.init(
             compiler: compiler, target: try compiler.target(major: major, minor: minor),
             cache: options.cacheFolder.map { KernelCache(folder: $0, compilerVersion: compiler.version) })
     }
 
-    func code(of variant: KernelVariant) throws -> [UInt8] {
+    private func make(_ variant: KernelVariant) throws -> [UInt8] {
         if let code = cache?.code(of: variant, target: target) { return code }
         let code = try compiler.compile(variant, target: target)
         cache?.store(code, of: variant, target: target)
         return code
     }
 
-    /// The code of several variants, compiled on as many threads as there are cores.
+    /// The code; waits for it when it is being made ahead.
+    func code(of variant: KernelVariant) throws -> [UInt8] {
+        condition.lock()
+        while case .compiling? = states[variant] { condition.wait() }
+        let ready = states.removeValue(forKey: variant)
+        condition.unlock()
+        if case .done(let result)? = ready { return try result.get() }
+        return try make(variant)
+    }
+
+    /// The code of several variants, made on as many threads as there are cores.
     func code(of variants: [KernelVariant]) throws -> [[UInt8]] {
-        try Parallel.map(variants) { try code(of: $0) }
+        try Parallel.map(variants) { try self.code(of: $0) }
+    }
+
+    /// Starts making code that will be asked for soon and returns at once. Errors wait for who asks.
+    func prepare(_ variants: [KernelVariant]) {
+        condition.lock()
+        let new = variants.filter { states[$0] == nil }
+        for variant in new { states[variant] = .compiling }
+        condition.unlock()
+        for variant in new {
+            DispatchQueue.global(qos: .utility).async { [self] in
+                let result = Result { try make(variant) }
+                condition.lock()
+                states[variant] = .done(result)
+                condition.broadcast()
+                condition.unlock()
+            }
+        }
     }
 }
 

@@ -117,8 +117,9 @@ package struct PipelineSetup: Sendable {
         }
         let backend = try CUDABackend(
             index: index, activationType: placement.activationType, options: options.cuda, libraries: libraries)
-        // The backend's own memory is taken by now, so it is not counted again.
-        let (plan, model) = try plan(freeBytes: try backend.freeBytes(), overheadBytes: 0)
+        // The buffers it has are taken by now; what comes later is not.
+        let (plan, model) = try plan(freeBytes: try backend.freeBytes(), overheadBytes: CUDABackend.reserveBytes)
+        backend.prepareKernels(headSizes: [model.language.cacheLayout.headSize])
         return (backend, plan, model)
     }
 

@@ -49,6 +49,7 @@ enum {
     VLM_CU_EVENT_BLOCKING_SYNC = 1,
     VLM_CU_EVENT_DISABLE_TIMING = 2,
     VLM_CU_CAPTURE_THREAD_LOCAL = 1,
+    VLM_CU_CAPTURE_RELAXED = 2,
     VLM_CU_MEMORY_HOST = 1,
     VLM_CU_MEMORY_DEVICE = 2,
     // CUmemhostalloc flags
@@ -192,6 +193,7 @@ typedef struct {
       (int32_t * blocks, vlm_cu_function function, int32_t block_size, size_t shared_bytes))                                      \
     F(cuLaunchKernelEx, (const vlm_cu_launch_config *config, vlm_cu_function function, void **parameters, void **extra))          \
     F(cuStreamBeginCapture_v2, (vlm_cu_stream stream, int32_t mode))                                                              \
+    F(cuThreadExchangeStreamCaptureMode, (int32_t * mode))                                                                        \
     F(cuStreamEndCapture, (vlm_cu_stream stream, vlm_cu_graph * graph))                                                           \
     F(cuGraphDestroy, (vlm_cu_graph graph))                                                                                       \
     F(cuGraphInstantiateWithFlags, (vlm_cu_graph_exec * executable, vlm_cu_graph graph, uint64_t flags))                          \
