@@ -12,7 +12,7 @@ extension CUDABackend {
             let finish = HopperEpilogue(epilogue, out: out, like: x)
         else { return false }
         let isFloat32 = finish.kind == VLM_CUDA_GEMM_FLOAT32
-        guard isFloat32 || isCopied(out, width: out.width, isWhole: false) else { return false }
+        guard isFloat32 || isCopied(out, width: out.width) else { return false }
         let features = weight.combine == .gateUp ? packed.rows : weight.outFeatures
 
         let key = HopperGEMMPlans.Key(
@@ -68,10 +68,11 @@ extension CUDABackend {
         return true
     }
 
-    /// Whether the copy engine can move rows of this matrix: 16-byte steps from row to row, and to the first.
-    private func isCopied(_ matrix: Tensor, width: Int, isWhole: Bool = true) -> Bool {
+    /// Whether the copy engine can move rows of this matrix: they begin and end at multiples of 16 bytes. (It stores 16 bytes at a time,
+    /// past the end of a row that is none.)
+    private func isCopied(_ matrix: Tensor, width: Int) -> Bool {
         matrix.isAligned16 && matrix.width == width && stride(matrix) * matrix.dtype.size & 15 == 0
-            && matrix.rows <= Int(Int32.max) && (!isWhole || width & 7 == 0)
+            && matrix.rows <= Int(Int32.max) && width & 7 == 0
     }
 
     /// The row stride, or for a single row, which needs none, one that the copy engine takes.

@@ -78,7 +78,7 @@ typedef struct {
     /// `[features, K]` in boxes of 128·halves by 64; `[tokens, K]` in boxes of the tile's tokens (half of them for a pair) by 64.
     vlm_cuda_tensor_map weight;
     vlm_cuda_tensor_map x;
-    /// `[tokens, outFeatures]` in boxes of a chunk's tokens by 64 (gated: 32); unused for float32.
+    /// `[tokens, outFeatures]` in boxes of a chunk's tokens by 64 (gated: 32), outFeatures a multiple of 8; unused for float32.
     vlm_cuda_tensor_map out_map;
     /// float32 `[features]`, or null.
     const float *bias;
