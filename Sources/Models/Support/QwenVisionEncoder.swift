@@ -90,18 +90,21 @@ final class QwenVisionEncoder: VisionEncoder {
     private func merge(_ x: Tensor, _ layout: PatchLayout, context: ForwardContext, into features: [Tensor]) throws {
         let hidden = try merger.hidden(x, context: context)
         let reordered = config.window != nil
+        if !reordered, features.count == 1 {
+            try merger.project(hidden, into: features[0], context: context)
+            return
+        }
+        // One product for all images, as one image's rows may be too few to fill a GPU.
+        let merged = try context.activations(Shape(hidden.rows, config.outputWidth))
+        try merger.project(hidden, into: merged, context: context)
         let inverse = reordered ? layout.inverse : []
         for (index, feature) in features.enumerated() {
             let range = layout.images[index]..<layout.images[index + 1]
-            try context.workspace.scope {
-                guard reordered else {
-                    try merger.project(hidden.rows(range), into: feature, context: context)
-                    return
-                }
-                let merged = try context.activations(feature.shape)
-                try merger.project(hidden.rows(range), into: merged, context: context)
-                let indices = try context.upload(inverse[range].map { $0 - Int32(range.lowerBound) })
+            if reordered {
+                let indices = try context.upload(Array(inverse[range]))
                 try context.backend.gatherRows(merged, indices: indices, into: feature)
+            } else {
+                try context.backend.copy(merged.rows(range), into: feature)
             }
         }
     }

@@ -196,15 +196,23 @@ final class TileEncoder: VisionEncoder {
         try context.backend.gatherRows(x, indices: try context.upload(shuffle(tiles: tiles.count)), into: shuffled)
         let hidden = try connector.hidden(shuffled, context: context)
         let tokens = config.tokensPerTile
+        // Tiles of one image lie together, here and in its features.
+        if let (image, tile) = tiles.first, tiles.last?.image == image {
+            let place = features[image].rows(tile * tokens..<(tile + tiles.count) * tokens)
+            try connector.project(hidden, into: place, context: context)
+            return
+        }
+        // One product for all images, as one image's rows are too few to fill a GPU.
+        let projected = try context.activations(Shape(hidden.rows, config.outputWidth))
+        try connector.project(hidden, into: projected, context: context)
         var first = 0
         while first < tiles.count {
-            // Tiles of one image lie together, here and in its features.
             let (image, tile) = tiles[first]
             var end = first + 1
             while end < tiles.count, tiles[end].image == image { end += 1 }
-            try connector.project(
-                hidden.rows(first * tokens..<end * tokens),
-                into: features[image].rows(tile * tokens..<(tile + end - first) * tokens), context: context)
+            try context.backend.copy(
+                projected.rows(first * tokens..<end * tokens),
+                into: features[image].rows(tile * tokens..<(tile + end - first) * tokens))
             first = end
         }
     }
