@@ -90,6 +90,7 @@ final class SelfTestOperands {
                 switch tensor.dtype {
                 case .float16: Float(Float16(bitPattern: bytes.load(fromByteOffset: 2 * index, as: UInt16.self)))
                 case .bfloat16: Float(bitPattern: UInt32(bytes.load(fromByteOffset: 2 * index, as: UInt16.self)) << 16)
+                case .uint8: Float(bytes[index])
                 case .int32: Float(bytes.load(fromByteOffset: 4 * index, as: Int32.self))
                 default: bytes.load(fromByteOffset: 4 * index, as: Float.self)
                 }

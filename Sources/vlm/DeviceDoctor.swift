@@ -38,8 +38,7 @@ struct DeviceDoctor {
         var failures = 0
         // A fault leaves the device unusable for the process: what comes after says nothing new.
         var isLost = false
-        guard let device = backend as AnyObject as? any Backend else { return 0 }
-        let outcomes = try KernelSelfTest(reference: reference, candidate: device).run(extent, matching: only) { outcome in
+        let outcomes = try KernelSelfTest(reference: reference, candidate: backend).run(extent, matching: only) { outcome in
             print("\(outcome.passed ? "ok    " : "FAILED") \(type) \(outcome.described)")
             failures += outcome.passed ? 0 : 1
             isLost = (outcome.error as? CUDAError)?.kind == .deviceLost
@@ -118,7 +117,15 @@ struct DeviceDoctor {
                 return Measurement(name: "vision attention of \(segments) pictures", seconds: seconds, operations: operations)
             }
         }
-        return prefills + visions
+        let decodes: [() throws -> Measurement] = [(1, 459), (1, 4096), (64, 459), (256, 459)].map { sequences, context in
+            {
+                let (seconds, bytes) = try backend.measureDecodeAttention(
+                    sequences: sequences, context: context, heads: 28, kvHeads: 4, headSize: 128)
+                return Measurement(
+                    name: "decode attention of \(sequences) x \(context) tokens", seconds: seconds, bytes: bytes)
+            }
+        }
+        return prefills + decodes + visions
     }
 
     private func show(_ measurement: Measurement, _ ceilings: DeviceCeilings, _ type: String) {
