@@ -39,7 +39,7 @@ package struct SkinnyPlan {
         let staged = rows * pitch + (isNormed ? width * 4 : 0)
         let results = 2 * Int(VLM_CUDA_SKINNY_CONSUMERS) * rows * Int(VLM_CUDA_SKINNY_RESULT_PITCH) * 4
         let fixed = Int(VLM_CUDA_SKINNY_HEADER_BYTES) + results
-        let stage = Int(VLM_CUDA_SKINNY_TILE_ROWS) * Int(VLM_CUDA_SKINNY_PITCH)
+        let stage = Int(VLM_CUDA_SKINNY_STAGE_BYTES)
         let all = device.sharedBytesPerBlock
         let half = min(all, device.sharedBytesPerMultiprocessor / 2 - 1024)
         let enough = 4
@@ -62,6 +62,13 @@ package struct SkinnyPlan {
         let tiles = (Int(parameters.weight_rows) + Int(VLM_CUDA_SKINNY_TILE_ROWS) - 1) / Int(VLM_CUDA_SKINNY_TILE_ROWS)
         let chunk = Int(VLM_CUDA_SKINNY_CHUNK_BYTES)
         let chunks = (width * elementSize + chunk - 1) / chunk
-        blocks = min(device.multiprocessors, tiles * chunks)
+        // Whole tiles if most multiprocessors then have some: the memory is the limit, not they, and nobody waits for another's part.
+        let tilesOfBlock = (tiles + device.multiprocessors - 1) / device.multiprocessors
+        let busy = (tiles + tilesOfBlock - 1) / tilesOfBlock
+        let share =
+            busy * 5 >= device.multiprocessors * 3
+            ? tilesOfBlock * chunks : (tiles * chunks + device.multiprocessors - 1) / device.multiprocessors
+        parameters.share = Int32(share)
+        blocks = (tiles * chunks + share - 1) / share
     }
 }

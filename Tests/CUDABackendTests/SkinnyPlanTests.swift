@@ -63,12 +63,26 @@ import Testing
         #expect(parameters.stages >= 4)
     }
 
+    /// Models' own shapes leave no tile to two blocks, and most multiprocessors have work.
+    @Test(arguments: [
+        (4608, 3584), (3584, 3584), (37888, 3584), (3584, 18944), (152_064, 3584), (2048, 1536), (1536, 1536), (17920, 1536),
+        (1536, 8960),
+    ])
+    func blocksHaveWholeTiles(weightRows: Int, inFeatures: Int) throws {
+        var parameters = Self.parameters(rows: 1, inFeatures: inFeatures, weightRows: weightRows, isNormed: false)
+        let plan = try #require(SkinnyPlan(&parameters, Self.h100.limits, elementSize: 2))
+        let chunks = (inFeatures * 2 + Int(VLM_CUDA_SKINNY_CHUNK_BYTES) - 1) / Int(VLM_CUDA_SKINNY_CHUNK_BYTES)
+        #expect(Int(parameters.share) % chunks == 0)
+        #expect(plan.blocks * Int(parameters.share) >= weightRows / 16 * chunks)
+        #expect(plan.blocks >= 96)
+    }
+
     /// The order of a row's sums depends on the grid, so the grid may not depend on the number of rows.
     @Test func blocksDoNotDependOnRows() {
         let blocks = (1...16).map { rows in
             var parameters = Self.parameters(rows: rows, inFeatures: 3584, weightRows: 48, isNormed: false)
             return SkinnyPlan(&parameters, Self.h100.limits, elementSize: 2)?.blocks
         }
-        #expect(Set(blocks) == [21])
+        #expect(Set(blocks) == [21])  // three tiles of seven units: too few to give blocks whole tiles
     }
 }

@@ -1,13 +1,13 @@
 // The product of decoding: at most 16 rows of x, bound by reading the weights.
 //
-// Work is cut into units of 16 weight rows by 1 KiB of each row. Units in order of (tile of 16 rows, chunk of the row) are dealt to the
-// blocks in equal contiguous shares, so every multiprocessor reads the same number of bytes whatever the shape. In each block one
-// warp fetches units into a ring in shared memory, starting before the kernel before this one has finished (weights never change),
-// and eight warps multiply, each an eighth of a unit's columns.
+// Work is cut into units of 16 weight rows (a tile) by 1 KiB of each row. Units in order of tiles, and along the rows in each, are dealt to
+// the blocks in equal contiguous shares. In each block one warp fetches units into a ring in shared memory, starting before the
+// kernel before this one has finished (weights never change), and eight warps multiply, each an eighth of a unit's columns.
 //
-// A tile that lies in several shares is finished by the block that has its last unit. Blocks go through their shares backwards, so that
-// block meets this tile last, and the others, which come before it in the grid and so have started, met it first (or have nothing
-// else): waiting for them ends. Sums are in an order that depends on the weight's shape and the number of blocks, never on the rows of x.
+// A share is a number of whole tiles where there are enough of them. Otherwise a tile that lies in several shares is finished by the
+// block that has its last unit. Blocks go through their shares backwards, so that block meets this tile last, and the others, which come
+// before it in the grid and so have started, met it first (or have nothing else): waiting for them ends. Sums are in an order that
+// depends on the weight's shape and the shares, never on the rows of x.
 #pragma once
 
 #include "epilogue.cuh"
@@ -18,8 +18,8 @@ constexpr int consumers = VLM_CUDA_SKINNY_CONSUMERS;      // warps that multiply
 constexpr int threads = consumers * 32;                   // and their threads
 constexpr int tile = VLM_CUDA_SKINNY_TILE_ROWS;
 constexpr int chunk = VLM_CUDA_SKINNY_CHUNK_BYTES / element;  // columns of a unit
-constexpr int pitch = VLM_CUDA_SKINNY_PITCH;              // so that eight lanes that read 16 bytes meet 32 banks
-constexpr int stage = tile * pitch;
+constexpr int box = VLM_CUDA_SKINNY_BOX_BYTES;            // a stage is two boxes, each of `tile` rows
+constexpr int stage = VLM_CUDA_SKINNY_STAGE_BYTES;
 constexpr int span = chunk / consumers;                   // columns of a warp: two groups
 constexpr int granule = 16 / element;                     // columns in 16 bytes, what a lane reads at once
 constexpr int group = 4 * granule;                        // columns that four lanes read
@@ -69,6 +69,24 @@ __device__ __forceinline__ void store_flag(uint32_t *flag, uint32_t v) {
     asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(flag), "r"(v) : "memory");
 }
 
+#if __CUDA_ARCH__ >= 900
+// A box of the weight, its corner at `column` and `row`; what lies outside the weight is zero.
+__device__ __forceinline__ void load_box(
+    const vlm_cuda_linear &p, uint32_t target, int column, int row, uint32_t barrier, uint64_t policy) {
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint"
+        " [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(target),
+        "l"(&p.weight_map), "r"(column), "r"(row), "r"(barrier), "l"(policy)
+        : "memory");
+}
+// The same no further than the L2 cache.
+__device__ __forceinline__ void prefetch_box(const vlm_cuda_linear &p, int column, int row, uint64_t policy) {
+    asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile.L2::cache_hint [%0, {%1, %2}], %3;" ::"l"(&p.weight_map),
+                 "r"(column), "r"(row), "l"(policy)
+                 : "memory");
+}
+#endif
+
 // Where everything lies in shared memory, and this block's share.
 struct SkinnyBlock {
     uint32_t full, empty, ring, x, results;  // shared addresses
@@ -83,96 +101,67 @@ struct SkinnyBlock {
         results = ring + stages * stage;
         x = results + 2 * consumers * p.rows * result_pitch * 4;
         chunks = (p.in_features + chunk - 1) / chunk;
-        int64_t units = (int64_t)((p.weight_rows + tile - 1) / tile) * chunks;
-        low = (int)(units * blockIdx.x / gridDim.x);
-        high = (int)(units * (blockIdx.x + 1) / gridDim.x);
+        low = blockIdx.x * p.share;
+        high = min(low + p.share, (p.weight_rows + tile - 1) / tile * chunks);
     }
 
     // The block that has unit `u`.
-    __device__ __forceinline__ int owner(const vlm_cuda_linear &p, int u) const {
-        int64_t units = (int64_t)((p.weight_rows + skinny_shape::tile - 1) / skinny_shape::tile) * chunks;
-        return (int)(((int64_t)(u + 1) * gridDim.x - 1) / units);
-    }
-};
-
-// One unit of weights on its way to the ring, or only to the L2 cache.
-struct WeightSource {
-    const char *weight;
-    int64_t stride;
-    uint64_t policy = 0;
-    int chunks, t, c;
-
-    __device__ __forceinline__ WeightSource(const vlm_cuda_linear &p, const SkinnyBlock &b, int u)
-        : weight((const char *)p.weight), stride(p.weight_stride * skinny_shape::element), chunks(b.chunks) {
-#if __CUDA_ARCH__ >= 900
-        // Weights pass through the L2 cache without driving out what is read again.
-        asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
-#endif
-        t = u / chunks;
-        c = u - t * chunks;
-    }
-    __device__ __forceinline__ int rows(const vlm_cuda_linear &p) const {
-        return min(skinny_shape::tile, p.weight_rows - t * skinny_shape::tile);
-    }
-    __device__ __forceinline__ int bytes(const vlm_cuda_linear &p) const {
-        return min(skinny_shape::chunk, p.in_features - c * skinny_shape::chunk) * skinny_shape::element;
-    }
-    __device__ __forceinline__ const char *row(int r) const {
-        return weight + ((int64_t)t * skinny_shape::tile + r) * stride + (int64_t)c * VLM_CUDA_SKINNY_CHUNK_BYTES;
-    }
-    __device__ __forceinline__ void step_back() {
-        if (--c < 0) {
-            c = chunks - 1;
-            t--;
-        }
-    }
+    __device__ __forceinline__ int owner(const vlm_cuda_linear &p, int u) const { return u / p.share; }
 };
 
 // The fetching warp: the share's units, last first, into the ring.
 __device__ __forceinline__ void fetch_weights(const vlm_cuda_linear &p, const SkinnyBlock &b) {
     using namespace skinny_shape;
+    constexpr int box_columns = box / element;
     int lane = threadIdx.x & 31, s = 0;
     uint32_t parity = 1;  // of a barrier that nobody has used: the first wait on each passes
-    WeightSource source(p, b, b.high - 1);
+    int t = (b.high - 1) / b.chunks, c = (b.high - 1) - t * b.chunks;
+#if __CUDA_ARCH__ >= 900
+    if (lane != 0) return;
+    uint64_t policy;  // weights pass through the L2 cache without driving out what is read again
+    asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+#endif
     for (int u = b.high - 1; u >= b.low; u--) {
+        uint32_t full = b.full + 8 * s, target = b.ring + s * stage;
 #if __CUDA_ARCH__ >= 900
         // The ring is full and x may be long in coming: have the L2 cache fetch what comes next.
         if (u == b.high - 1 - b.stages) {
-            WeightSource ahead = source;
+            int ahead_t = t, ahead_c = c;
             for (int v = u; v >= b.low && v > u - p.prefetched; v--) {
-                if (lane < ahead.rows(p))
-                    asm volatile("cp.async.bulk.prefetch.L2.global.L2::cache_hint [%0], %1, %2;" ::"l"(ahead.row(lane)),
-                                 "r"(ahead.bytes(p)), "l"(ahead.policy)
-                                 : "memory");
-                ahead.step_back();
+                prefetch_box(p, ahead_c * chunk, ahead_t * tile, policy);
+                if (ahead_c * chunk + box_columns < p.in_features)
+                    prefetch_box(p, ahead_c * chunk + box_columns, ahead_t * tile, policy);
+                if (--ahead_c < 0) {
+                    ahead_c = b.chunks - 1;
+                    ahead_t--;
+                }
             }
         }
-#endif
         wait_until_passed(b.empty + 8 * s, parity);
-        int rows = source.rows(p), bytes = source.bytes(p);
-        uint32_t target = b.ring + s * stage;
-#if __CUDA_ARCH__ >= 900
-        if (lane == 0)
-            asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state, [%0], %1; }" ::"r"(b.full + 8 * s),
-                         "r"(rows * bytes)
-                         : "memory");
-        __syncwarp();
-        if (lane < rows)
-            asm volatile(
-                "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
-                    target + lane * pitch),
-                "l"(source.row(lane)), "r"(bytes), "r"(b.full + 8 * s), "l"(source.policy)
-                : "memory");
+        bool both = c * chunk + box_columns < p.in_features;
+        asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state, [%0], %1; }" ::"r"(full),
+                     "r"(both ? stage : stage / 2)
+                     : "memory");
+        load_box(p, target, c * chunk, t * tile, full, policy);
+        if (both) load_box(p, target + stage / 2, c * chunk + box_columns, t * tile, full, policy);
 #else
+        wait_until_passed(b.empty + 8 * s, parity);
+        const char *source =
+            (const char *)p.weight + ((int64_t)t * tile * p.weight_stride + (int64_t)c * chunk) * element;
+        int rows = min(tile, p.weight_rows - t * tile), bytes = min(chunk, p.in_features - c * chunk) * element;
         for (int r = 0; r < rows; r++)
-            for (int i = lane * 16; i < bytes; i += 512) copy_async(target + r * pitch + i, source.row(r) + i);
-        asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(b.full + 8 * s) : "memory");
+            for (int i = lane * 16; i < bytes; i += 512)
+                copy_async(target + i / box * (stage / 2) + r * box + i % box, source + r * p.weight_stride * element + i);
+        asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(full) : "memory");
 #endif
         if (++s == b.stages) {
             s = 0;
             parity ^= 1;
         }
-        source.step_back();
+        if (--c < 0) {
+            c = b.chunks - 1;
+            t--;
+        }
     }
 }
 
@@ -217,23 +206,16 @@ __device__ __forceinline__ uint4 pack_granule(const float (&f)[skinny_shape::gra
 }
 
 // Copies x to shared memory, and there normalises it. A thread touches only its own columns until the end. `norm` is the shared address
-// of the norm's weight, which was copied before, by the same threads to the same columns.
+// of the norm's weight, whose copy was begun before, by the same threads for the same columns.
 __device__ __forceinline__ void stage_rows(const vlm_cuda_linear &p, const SkinnyBlock &b, uint32_t norm, uint32_t squares) {
     using namespace skinny_shape;
     const element_t *x = (const element_t *)p.x;
     int granules = p.in_features / granule, warp = threadIdx.x >> 5;
-    for (int r0 = 0; r0 < p.rows; r0 += 4) {
-#pragma unroll 2
-        for (int i = threadIdx.x; i < granules; i += threads) {
-            uint4 v[4];
-#pragma unroll
-            for (int j = 0; j < 4; j++)
-                if (r0 + j < p.rows) v[j] = *(const uint4 *)(x + (r0 + j) * p.x_stride + i * granule);
-#pragma unroll
-            for (int j = 0; j < 4; j++)
-                if (r0 + j < p.rows) store_shared(b.x + (r0 + j) * p.staged_pitch + i * 16, v[j]);
-        }
-    }
+    for (int r = 0; r < p.rows; r++)
+        for (int i = threadIdx.x; i < granules; i += threads)
+            copy_async(b.x + r * p.staged_pitch + i * 16, x + r * p.x_stride + i * granule);
+    commit_copies();
+    wait_for_copies<0>();
     if (p.norm_weight) {
         for (int r = 0; r < p.rows; r++) {
             float sum = 0.0f;
@@ -283,11 +265,15 @@ struct Products {
         for (int n = 0; n < N; n++) sums[0][n] = sums[1][n] = 0.0f;
     }
 #else
-    float sums[N / 8][4];
+    float sums[2][N / 8][4];  // two chains, so that one need not wait for the other
 
     __device__ __forceinline__ void clear() {
 #pragma unroll
-        for (int n = 0; n < N / 8; n++) sums[n][0] = sums[n][1] = sums[n][2] = sums[n][3] = 0.0f;
+        for (int h = 0; h < 2; h++)
+#pragma unroll
+            for (int n = 0; n < N / 8; n++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) sums[h][n][i] = 0.0f;
     }
 #endif
 };
@@ -322,8 +308,8 @@ __device__ __forceinline__ void multiply(Products<N> &products, const uint4 (&a)
         uint32_t second[4] = {a[j][0].z, a[j][1].z, a[j][0].w, a[j][1].w};
 #pragma unroll
         for (int n = 0; n < N / 8; n++) {
-            mma_16x8x16<element_t>(products.sums[n], first, x.v[j][n].x, x.v[j][n].y);
-            mma_16x8x16<element_t>(products.sums[n], second, x.v[j][n].z, x.v[j][n].w);
+            mma_16x8x16<element_t>(products.sums[0][n], first, x.v[j][n].x, x.v[j][n].y);
+            mma_16x8x16<element_t>(products.sums[1][n], second, x.v[j][n].z, x.v[j][n].w);
         }
     }
 }
@@ -352,7 +338,9 @@ __device__ __forceinline__ void write_results(const vlm_cuda_linear &p, Products
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             int token = n * 8 + 2 * q + (i & 1);
-            if (token < p.rows) store_shared_float(target + (token * result_pitch + g + 8 * (i >> 1)) * 4, products.sums[n][i]);
+            if (token < p.rows)
+                store_shared_float(
+                    target + (token * result_pitch + g + 8 * (i >> 1)) * 4, products.sums[0][n][i] + products.sums[1][n][i]);
         }
 #endif
 }
@@ -440,12 +428,12 @@ __device__ __forceinline__ void multiply_units(const vlm_cuda_linear &p, const S
 #endif
         wait_until_passed(b.full + 8 * s, parity);
         uint4 a[2][2];
-        uint32_t source = b.ring + s * stage + g * pitch + warp * (span * element) + q * 16;
+        uint32_t source = b.ring + s * stage + (warp >> 2) * (stage / 2) + g * box + (warp & 3) * (span * element) + q * 16;
 #pragma unroll
         for (int j = 0; j < 2; j++)
 #pragma unroll
             for (int h = 0; h < 2; h++) {
-                a[j][h] = load_shared(source + h * 8 * pitch + j * 64);
+                a[j][h] = load_shared(source + h * 8 * box + j * 64);
                 // Past the end of a row the ring holds old bytes, which could be infinities.
                 if (k + j * group >= p.in_features) a[j][h] = make_uint4(0, 0, 0, 0);
             }
@@ -557,7 +545,7 @@ __device__ __forceinline__ void skinny(const vlm_cuda_linear &p) {
         for (int i = threadIdx.x; i < p.in_features / granule; i += threads)
 #pragma unroll
             for (int j = 0; j < granule; j += 4)
-                store_shared(norm + (i * granule + j) * 4, *(const uint4 *)(p.norm_weight + i * granule + j));
+                copy_async(norm + (i * granule + j) * 4, p.norm_weight + i * granule + j);
     }
     wait_for_previous();
     if (p.staged) stage_rows(p, b, norm, squares);

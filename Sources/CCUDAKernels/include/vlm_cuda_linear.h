@@ -21,10 +21,11 @@ enum {
     /// Threads of its blocks: eight warps that multiply and one that fetches weights.
     VLM_CUDA_SKINNY_THREADS = 288,
     VLM_CUDA_SKINNY_CONSUMERS = 8,
-    /// Bytes of a weight row in one stage, the distance of the rows of a stage, and the rows.
+    /// A unit of its work, a stage of its ring: so many bytes of so many weight rows, copied in boxes of half the bytes.
     VLM_CUDA_SKINNY_CHUNK_BYTES = 1024,
-    VLM_CUDA_SKINNY_PITCH = 1088,
+    VLM_CUDA_SKINNY_BOX_BYTES = 512,
     VLM_CUDA_SKINNY_TILE_ROWS = 16,
+    VLM_CUDA_SKINNY_STAGE_BYTES = VLM_CUDA_SKINNY_CHUNK_BYTES * VLM_CUDA_SKINNY_TILE_ROWS,
     VLM_CUDA_SKINNY_MAX_STAGES = 12,
     /// Bytes at the start of shared memory: barriers, and the partial sums of squares of the norm.
     VLM_CUDA_SKINNY_HEADER_BYTES = 768,
@@ -36,6 +37,8 @@ enum {
 
 /// `out [rows, out_columns] = epilogue(x [rows, in_features] · weight [weight_rows, in_features]ᵀ + bias)`; strides in elements.
 typedef struct {
+    /// Skinny kernel, from sm_90 on: the weight for the copy engine, in boxes without swizzle.
+    vlm_cuda_tensor_map weight_map;
     /// Activation type (float32 in `linear_finish`, where it is the product already).
     const void *x;
     const void *weight;
@@ -46,7 +49,7 @@ typedef struct {
     /// float32 `[in_features]` to multiply the root-mean-square norm of `x` instead of `x`, or null.
     const float *norm_weight;
     void *out;
-    /// Skinny kernel: 256 floats and one zero word for each block, left zero.
+    /// Skinny kernel, where tiles are shared by blocks: 256 floats and one zero word for each block; the words are left zero.
     float *partials;
     uint32_t *flags;
     int64_t x_stride;
@@ -62,6 +65,8 @@ typedef struct {
     /// Whether `out` is float32 rather than the activation type.
     int32_t out_float32;
     float epsilon;
+    /// Skinny kernel: units of each block, see skinny.cuh.
+    int32_t share;
     /// Skinny kernel: stages in the ring; whether `x` is copied to shared memory, and then the bytes between its rows there.
     int32_t stages;
     int32_t staged;
