@@ -4,6 +4,10 @@ package struct AttentionWork {
     let rowsPerToken: Int
     private(set) var narrowTiles = 0
     private(set) var wideTiles = 0
+    package private(set) var sequences = 0
+    /// Tile rows of all sequences, and of the longest.
+    private(set) var rows = 0
+    private(set) var longestRows = 0
     /// The most keys of a sequence.
     private(set) var keys = 0
     /// The most keys of a sequence that is one narrow tile.
@@ -15,8 +19,25 @@ package struct AttentionWork {
         let rows = tokens * rowsPerToken
         narrowTiles += (rows + AttentionPlan.narrowRows - 1) / AttentionPlan.narrowRows
         wideTiles += (rows + AttentionPlan.wideRows - 1) / AttentionPlan.wideRows
+        self.rows += rows
+        sequences += 1
+        longestRows = max(longestRows, rows)
         self.keys = max(self.keys, keys)
         if rows <= AttentionPlan.narrowRows { keysOfShort = max(keysOfShort, keys) }
+    }
+}
+
+/// How tiles are numbered; see vlm_cuda_attention.h.
+package struct AttentionTiles {
+    /// Tiles in the grid, some of them empty.
+    package let count: Int
+    /// Tiles of each sequence, 0 when they are numbered through all.
+    package let perSequence: Int
+
+    package init(_ work: AttentionWork, tileRows: Int) {
+        let longest = max((work.longestRows + tileRows - 1) / tileRows, 1)
+        let through = work.rows / tileRows + work.sequences
+        (count, perSequence) = longest * work.sequences <= through ? (longest * work.sequences, longest) : (through, 0)
     }
 }
 

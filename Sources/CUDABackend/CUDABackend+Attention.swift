@@ -146,8 +146,6 @@ extension CUDABackend {
         _ parameters: inout vlm_cuda_attention, _ kind: AttentionKind, _ work: AttentionWork, headSize: Int, aligned: Bool
     ) throws {
         let (rows, heads, kvHeads) = (Int(parameters.rows), Int(parameters.heads), Int(parameters.kv_heads))
-        // In the numbering of attention.cuh, which leaves at most one empty for each sequence.
-        func tiles(_ tileRows: Int) -> Int { rows * (heads / kvHeads) / tileRows + Int(parameters.sequences) }
         guard activationType != .float32, aligned, headSize % 8 == 0, headSize <= 256 else {
             let plan = ScalarAttentionPlan(headSize: headSize)
             guard plan.sharedBytes <= properties.sharedBytesPerBlock else {
@@ -156,14 +154,18 @@ extension CUDABackend {
                     detail: "heads of \(headSize) elements need \(plan.sharedBytes) bytes of shared memory; this GPU has "
                         + "\(properties.sharedBytesPerBlock) per block")
             }
+            let tiles = AttentionTiles(work, tileRows: plan.tileRows)
+            parameters.sequence_tiles = Int32(tiles.perSequence)
             return try launch(
                 try kernel(.attentionScalar, "attention_scalar", headSize: headSize, option: kind.rawValue),
-                Grid(tiles(plan.tileRows) * kvHeads), block: 256, sharedBytes: plan.sharedBytes, overlaps: true, parameters)
+                Grid(tiles.count * kvHeads), block: 256, sharedBytes: plan.sharedBytes, overlaps: true, parameters)
         }
         let partials = scratch(.partials)
         let plan = AttentionPlan(
             work, rows: rows, heads: heads, kvHeads: kvHeads, headSize: headSize, multiprocessors: properties.multiprocessors,
             partialBytes: partials.byteCount)
+        let tiles = AttentionTiles(work, tileRows: plan.tileRows)
+        parameters.sequence_tiles = Int32(tiles.perSequence)
         parameters.splits = Int32(plan.parts)
         parameters.split_keys = Int32(plan.partKeys)
         parameters.split_rows = Int32(clamping: plan.dividedRows)
@@ -172,7 +174,7 @@ extension CUDABackend {
         let name = plan.isWide ? "attention_wide" : "attention_narrow"
         try launch(
             try kernel(.attention, name, headSize: headSize, option: kind.rawValue),
-            Grid(tiles(plan.tileRows) * kvHeads, plan.parts), block: 128, sharedBytes: plan.sharedBytes, overlaps: true,
+            Grid(tiles.count * kvHeads, plan.parts), block: 128, sharedBytes: plan.sharedBytes, overlaps: true,
             parameters)
         if plan.parts > 1 {
             try launch(

@@ -57,6 +57,35 @@ import Testing
         #expect(plan.dividedRows < 1024 * 7)
     }
 
+    /// Every tile of every sequence must be in the grid; see attention.cuh for the numbering.
+    @Test(arguments: [
+        [64, 64, 64], [63, 64, 1, 0, 17], [1025], [331, 331, 331, 331], [600, 1, 1, 1, 1, 1], [1, 1, 1, 1, 4096], [0, 0, 1],
+        [65, 1],
+    ])
+    func everyTileIsInTheGrid(tokens: [Int]) {
+        for (rowsPerToken, tileRows) in [(1, 64), (7, 64), (7, 128), (3, 16)] {
+            var work = AttentionWork(rowsPerToken: rowsPerToken)
+            for tokens in tokens { work.add(tokens: tokens, keys: tokens) }
+            let tiles = AttentionTiles(work, tileRows: tileRows)
+            var start = 0
+            for (s, tokens) in tokens.enumerated() {
+                let needed = (tokens * rowsPerToken + tileRows - 1) / tileRows
+                if tiles.perSequence > 0 {
+                    #expect(needed <= tiles.perSequence && tiles.count == tiles.perSequence * work.sequences)
+                } else {
+                    let first = start * rowsPerToken / tileRows + s
+                    start += tokens
+                    let next = start * rowsPerToken / tileRows + s + 1
+                    #expect(first + needed <= next && next <= tiles.count)
+                }
+            }
+        }
+        let windows = [Int](repeating: 64, count: 80)
+        var work = AttentionWork(rowsPerToken: 1)
+        for length in windows { work.add(tokens: length, keys: length) }
+        #expect(AttentionTiles(work, tileRows: 64).count == 80)
+    }
+
     @Test func wideTilesAreForManyFullOnes() {
         #expect(Self.plan(tokens: [4096], contexts: [4096], heads: 28, kvHeads: 4, headSize: 128).isWide)
         #expect(!Self.plan(tokens: [331], contexts: [331], heads: 28, kvHeads: 4, headSize: 128).isWide)

@@ -313,7 +313,7 @@ __device__ __forceinline__ void attend(const vlm_cuda_attention &p) {
     }
 }
 
-constexpr int narrow_blocks = padded <= 128 ? 3 : 2;
+constexpr int narrow_blocks = padded <= 80 ? 4 : padded <= 128 ? 3 : 2;
 constexpr int wide_blocks = padded <= 64 ? 3 : 2;
 
 // 64 rows a tile, for few rows and for long heads.

@@ -42,21 +42,33 @@ __device__ __forceinline__ bool find_tile(const vlm_cuda_attention &p, attention
     t.group = p.heads / p.kv_heads;
     int32_t tile = (int32_t)(blockIdx.x / (uint32_t)p.kv_heads);
     t.kv_head = (int32_t)blockIdx.x - tile * p.kv_heads;
-    // Later tiles of a causal sequence have more keys.
-    if (paged) tile = (int32_t)(gridDim.x / (uint32_t)p.kv_heads) - 1 - tile;
-    // The last sequence s with starts[s] · group / tile_rows + s <= tile, each lane trying one of 32.
-    int32_t low = 0, count = p.sequences, lane = threadIdx.x & 31;
-    while (count > 1) {
-        int32_t step = (count + 31) / 32, s = low + lane * step;
-        bool before = lane * step < count && (int64_t)starts[s] * t.group / tile_rows + s <= tile;
-        int32_t taken = (__popc(__ballot_sync(0xffffffffu, before)) - 1) * step;
-        low += taken;
-        count = min(step, count - taken);
+    int32_t low = 0, first_tile = 0;
+    if (p.sequence_tiles > 0) {
+        if (paged) {
+            // Later tiles of a causal sequence have more keys; those of all sequences go first.
+            low = tile % p.sequences;
+            tile = p.sequence_tiles - 1 - tile / p.sequences;
+        } else {
+            low = tile / p.sequence_tiles;
+            tile -= low * p.sequence_tiles;
+        }
+    } else {
+        if (paged) tile = (int32_t)(gridDim.x / (uint32_t)p.kv_heads) - 1 - tile;
+        // The last sequence s with starts[s] · group / tile_rows + s <= tile, each lane trying one of 32.
+        int32_t count = p.sequences, lane = threadIdx.x & 31;
+        while (count > 1) {
+            int32_t step = (count + 31) / 32, s = low + lane * step;
+            bool before = lane * step < count && (int64_t)starts[s] * t.group / tile_rows + s <= tile;
+            int32_t taken = (__popc(__ballot_sync(0xffffffffu, before)) - 1) * step;
+            low += taken;
+            count = min(step, count - taken);
+        }
+        first_tile = (int32_t)((int64_t)starts[low] * t.group / tile_rows) + low;
     }
     t.first = starts[low];
     int32_t tokens = starts[low + 1] - t.first;
     t.rows = tokens * t.group;
-    t.row = (tile - (int32_t)((int64_t)t.first * t.group / tile_rows) - low) * tile_rows;
+    t.row = (tile - first_tile) * tile_rows;
     if (t.row >= t.rows) return false;
     if (paged) {
         t.blocks = (const int32_t *)p.tables + (int64_t)low * p.table_stride;

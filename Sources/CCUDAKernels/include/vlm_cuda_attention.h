@@ -6,10 +6,12 @@
 //
 // Programs are compiled with VLM_OPTION 0 for causal attention over a paged cache, 1 for bidirectional attention inside segments.
 // A block computes one tile of query rows of one key and value head. The H / G query heads of a token that share the head are
-// rows of the tile: row r of a sequence is token r / (H / G), head g H / G + r % (H / G). Tiles are numbered through all sequences
-// with at most one empty tile each, so that a block finds its sequence by a search in `starts` and nothing else is uploaded.
+// rows of the tile: row r of a sequence is token r / (H / G), head g H / G + r % (H / G). Where sequences have about as many tiles,
+// each gets `sequence_tiles`; otherwise tiles are numbered through all sequences with at most one empty tile each, so that a block
+// finds its sequence by a search in `starts`. Nothing is uploaded for either.
 //
-// Grid: x = tiles · kv_heads where tiles = rows · (H / G) / tileRows + sequences; y = splits. Strides are in elements.
+// Grid: x = tiles · kv_heads where tiles = sequences · sequence_tiles, or rows · (H / G) / tileRows + sequences; y = splits.
+// Strides are in elements.
 typedef struct {
     // [rows, H, E], rows `q_stride` apart.
     const void *q;
@@ -35,6 +37,8 @@ typedef struct {
     int32_t sequences;
     int32_t heads;
     int32_t kv_heads;
+    // 0: numbered through all sequences.
+    int32_t sequence_tiles;
     int32_t table_stride;
     // log2 of the tokens of a block.
     int32_t block_shift;
