@@ -65,7 +65,8 @@ package final class CUDABackend {
         stream = context.stream
         let source = try KernelSource(libraries: libraries, options: options, major: properties.major, minor: properties.minor)
         kernels = KernelLibrary(context: context, source: source)
-        canOverlap = properties.major >= 9
+        // Drivers before CUDA 12.3 cannot record overlapping launches.
+        canOverlap = properties.major >= 9 && cuda.version >= 12_030
         staging = StagingRing(context)
         scratchBuffers = try Scratch.allCases.map {
             let buffer = try CUDABuffer(context, byteCount: $0.byteCount, purpose: "scratch (\($0))")
@@ -88,8 +89,8 @@ package final class CUDABackend {
     package func prepareKernels(headSizes: [Int]) {
         kernels.prepare(
             KernelVariant.all(kernels.target).filter { variant in
-                // The loader's kernel tells types apart itself and is asked for as float32.
-                guard variant.file != .load else { return variant.element == .float32 }
+                // The loader tells types apart itself, and logits are float32 for every model.
+                guard variant.file != .load, variant.file != .sampling else { return variant.element == .float32 }
                 return variant.element == activationType && (variant.headSize == 0 || headSizes.contains(variant.headSize))
             })
     }

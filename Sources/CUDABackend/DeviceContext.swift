@@ -71,10 +71,21 @@ final class DeviceContext: @unchecked Sendable {
         makeCurrent()
         var pointer: UnsafeMutableRawPointer?
         let bytes = max(byteCount, 1)
-        let status =
+        func attempt() -> Int32 {
             properties.hasMemoryPools
-            ? cuda.api.pointee.cuMemAllocAsync(&pointer, bytes, stream ?? self.stream)
-            : cuda.api.pointee.cuMemAlloc_v2(&pointer, bytes)
+                ? cuda.api.pointee.cuMemAllocAsync(&pointer, bytes, stream ?? self.stream)
+                : cuda.api.pointee.cuMemAlloc_v2(&pointer, bytes)
+        }
+        var status = attempt()
+        if Int(status) == VLM_CU_OUT_OF_MEMORY, properties.hasMemoryPools {
+            // What the pool holds in pieces of other sizes may be enough once it is whole again.
+            var pool: OpaquePointer?
+            let isTrimmed =
+                cuda.api.pointee.cuStreamSynchronize(self.stream) == 0
+                && cuda.api.pointee.cuDeviceGetDefaultMemPool(&pool, device) == 0
+                && cuda.api.pointee.cuMemPoolTrimTo(pool, 0) == 0
+            if isTrimmed { status = attempt() }
+        }
         if status == 0, let pointer { return pointer }
         let failure = cuda.error(status, call: properties.hasMemoryPools ? "cuMemAllocAsync" : "cuMemAlloc")
         guard failure.kind == .outOfMemory else { throw failure }

@@ -23,6 +23,8 @@ final class KernelLibrary {
 
     deinit {
         context.makeCurrent()
+        // Kernels may still be running.
+        _ = context.cuda.api.pointee.cuStreamSynchronize(context.stream)
         for module in modules.values { _ = context.cuda.api.pointee.cuModuleUnload(module) }
     }
 
