@@ -17,8 +17,14 @@ scripts/docs.sh
 say "Real tokenizers and chat templates"
 VLM_REAL_TOKENIZERS=$(mktemp -d)
 export VLM_REAL_TOKENIZERS
-trap 'rm -rf "$VLM_REAL_TOKENIZERS"' EXIT
+nvrtc=$(mktemp -d)
+trap 'rm -rf "$VLM_REAL_TOKENIZERS" "$nvrtc"' EXIT
 if [ -x Tools/goldens/tokenizers/fetch.sh ]; then Tools/goldens/tokenizers/fetch.sh "$VLM_REAL_TOKENIZERS"; fi
+
+say "CUDA kernels"
+if Tools/cuda/fetch_nvrtc.sh "$nvrtc"; then
+    VLM_CUDA_PATH=$nvrtc .build/release/vlm doctor --quick --compile-kernels sm_80,sm_89,sm_90a,sm_100,sm_120
+fi
 
 say "Tests"
 swift test -c release --disable-testable-imports --skip-build "$@"

@@ -35,7 +35,7 @@ extension CUDABackend {
         let parameters = vlm_cuda_read(
             data: UnsafeRawPointer(buffer.pointer), result: result.pointer.assumingMemoryBound(to: UInt32.self),
             count: Int64(2 * byteCount / 16))
-        let kernel = try kernel(.measure, "read_memory")
+        let kernel = try kernel(.measure, "read_memory", element: .float32)
         let blocks = Grid(properties.multiprocessors * 4)
         let read = try medianSeconds(repeats: 7) { try launch(kernel, blocks, block: 512, parameters) }
         let half = Tensor(pointer: buffer.pointer, dtype: .uint8, shape: Shape(1, byteCount))

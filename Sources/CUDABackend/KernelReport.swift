@@ -20,12 +20,13 @@ package struct KernelReport: Sendable {
 
     /// Compiles everything that can be asked for on a target, on all cores, and reports each program when it is done.
     ///
+    /// - Parameter isSelection: every kernel, but in few of its forms; see ``KernelVariant/selection(_:)``.
     /// - Throws: ``CUDAError`` when NVRTC is missing.
     package static func compileAll(
-        _ target: KernelTarget, libraries: CUDALibraries, report: @Sendable (KernelReport) -> Void
+        _ target: KernelTarget, isSelection: Bool, libraries: CUDALibraries, report: @Sendable (KernelReport) -> Void
     ) throws {
         let compiler = try libraries.compiler.get()
-        _ = try Parallel.map(KernelVariant.all(target)) { variant in
+        _ = try Parallel.map(isSelection ? KernelVariant.selection(target) : KernelVariant.all(target)) { variant in
             do throws(CUDAError) {
                 let (code, log) = try compiler.compile(variant, target: target, furtherOptions: ["--ptxas-options=-v"])
                 report(

@@ -29,7 +29,7 @@ extension KernelFile {
         // Tensor cores multiply 16-bit types.
         case .attention, .gemm: [.float16, .bfloat16]
         // Logits are float32.
-        case .sampling: [.float32]
+        case .sampling, .measure: [.float32]
         default: [.float32, .float16, .bfloat16]
         }
     }
@@ -57,6 +57,16 @@ extension KernelVariant {
                     file.options.map { KernelVariant(file: file, element: element, headSize: headSize, option: $0) }
                 }
             }
+        }
+    }
+
+    /// Every kernel in few of its forms: each element type where the program has one head size only, else one small, one odd and one large
+    /// size in bfloat16, and in float32 where there is no bfloat16. What compiles in these compiles in the others, but may spill there.
+    package static func selection(_ target: KernelTarget) -> [KernelVariant] {
+        all(target).filter { variant in
+            guard variant.headSize > 0 else { return variant.element != .float16 || variant.file == .load }
+            let isTheFilesType = variant.element == (variant.file == .attentionScalar ? .float32 : .bfloat16)
+            return isTheFilesType && [64, 72, 256].contains(variant.headSize)
         }
     }
 }

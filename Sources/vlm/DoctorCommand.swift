@@ -15,7 +15,9 @@ struct DoctorCommand: ParsableCommand {
     var device: EngineConfig.DeviceChoice?
     @Option(help: "Types to test a GPU in: float32, bfloat16, float16; all if left out.")
     var dtype: [EngineConfig.Precision] = []
-    @Flag(help: "Few shapes and no measurements, for tools that watch every access to memory.")
+    @Flag(
+        help:
+            "Few shapes and no measurements, for tools that watch every access to memory; with --compile-kernels few head sizes.")
     var quick = false
     @Option(help: "Test only operations whose names contain this.")
     var only: String?
@@ -104,7 +106,7 @@ struct DoctorCommand: ParsableCommand {
         }
         let libraries = CUDALibraries(options)
         let tally = KernelTally()
-        for target in targets { try KernelReport.compileAll(target, libraries: libraries) { tally.add($0) } }
+        for target in targets { try KernelReport.compileAll(target, isSelection: quick, libraries: libraries) { tally.add($0) } }
         let (programs, failures) = tally.counts
         print("\(programs) programs compiled for \(targets.map(\.description).joined(separator: ", ")), \(failures) refused")
         if failures > 0 { throw ExitCode(1) }
