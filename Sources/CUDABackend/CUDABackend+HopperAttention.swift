@@ -110,6 +110,7 @@ extension CUDABackend {
         parameters.kv_heads = Int32(kvHeads)
         parameters.group = Int32(group)
         parameters.tile_tokens = Int32(shape.tileTokens)
+        parameters.last_tokens = Int32(shape.tileTokens)
         // log2(e): the kernel's exponentials are powers of two.
         parameters.scale_log2 = options.scale * 1.442_695_04
         try launch(

@@ -56,7 +56,10 @@ __device__ __forceinline__ Tile find_tile(const vlm_cuda_attention_hopper &p, in
             start = p.starts[s];
             rows = p.starts[s + 1] - start;
         }
-        int count = (rows + p.tile_tokens - 1) / p.tile_tokens, sum = count;
+        // The last tile is up to last_tokens long.
+        int count = rows > 0, sum;
+        if (rows > p.last_tokens) count += (rows - p.last_tokens + p.tile_tokens - 1) / p.tile_tokens;
+        sum = count;
 #pragma unroll
         for (int d = 1; d < 32; d <<= 1) {
             int other = __shfl_up_sync(0xffffffffu, sum, d);
@@ -65,12 +68,14 @@ __device__ __forceinline__ Tile find_tile(const vlm_cuda_attention_hopper &p, in
         uint32_t after = __ballot_sync(0xffffffffu, sum > index);
         if (after) {
             int owner = __ffs(after) - 1;
-            int at = __shfl_sync(0xffffffffu, index - (sum - count), owner) * p.tile_tokens;
+            int tile_index = __shfl_sync(0xffffffffu, index - (sum - count), owner);
+            bool is_last = tile_index + 1 == __shfl_sync(0xffffffffu, count, owner);
+            int at = tile_index * p.tile_tokens;
             tile.sequence = base + owner;
             tile.begin = __shfl_sync(0xffffffffu, start, owner);
             rows = __shfl_sync(0xffffffffu, rows, owner);
             tile.row = tile.begin + at;
-            tile.tokens = min(p.tile_tokens, rows - at);
+            tile.tokens = is_last ? rows - at : p.tile_tokens;
             if (p.contexts) {
                 tile.first = p.contexts[tile.sequence] - rows + at + 1;
                 tile.last = tile.first + tile.tokens - 1;
@@ -92,25 +97,32 @@ __device__ __forceinline__ int item_of(int round) {
     return round * gridDim.x + place;
 }
 
+// Values that are not all of the sequence.
+struct Tail {
+    int stage;  // negative: the end
+    int valid;  // rows that are
+    int end;    // rows that are read
+};
+
 // What the warps of a block tell each other.
 struct Board {
     uint64_t query_full, query_empty;
     uint64_t key_full[STAGES], key_empty[STAGES], value_full[STAGES], value_empty[STAGES];
     // Tiles in turn; a tile of no tokens is the end. The one before is still being stored while the next is announced.
     Tile tiles[2];
+    // Values of the tiles' last positions, on their way through clear_values.
+    uint64_t tail_full[2];
+    Tail tails[2];
     float unread;
 };
 
 // The steps a thread has been through, for its place in the rings and the parity of its full barriers there.
 struct Ring {
-    uint32_t steps = 0;
+    uint32_t steps;
     __device__ __forceinline__ int stage() const { return steps % STAGES; }
     __device__ __forceinline__ int parity() const { return steps / STAGES & 1; }
-    __device__ __forceinline__ Ring before() const {
-        Ring ring;
-        ring.steps = steps - 1;
-        return ring;
-    }
+    __device__ __forceinline__ Ring before() const { return {steps - 1}; }
+    __device__ __forceinline__ Ring after() const { return {steps + 1}; }
 };
 
 __device__ __forceinline__ void load_pages(
@@ -133,7 +145,7 @@ __device__ __forceinline__ void produce(
     uint32_t query_full = shared_address(&board.query_full), query_empty = shared_address(&board.query_empty);
     uint32_t key_full = shared_address(board.key_full), key_empty = shared_address(board.key_empty);
     uint32_t value_full = shared_address(board.value_full), value_empty = shared_address(board.value_empty);
-    Ring key, value;
+    Ring key = {0}, value = {0};
     int count = 0;
     for (int round = 0, item; (item = item_of(round)) < total || (round + 1) * gridDim.x < total; round++) {
         if (item >= total) continue;
@@ -167,7 +179,7 @@ __device__ __forceinline__ void produce(
                     barrier_wait(query_empty, (count & 1) ^ 1);
                     if (lane == 0) {
                         board.tiles[count & 1] = tile;
-                        barrier_expect(query_full, BOXES * p.tile_tokens * p.group * 128);
+                        barrier_expect(query_full, BOXES * p.last_tokens * p.group * 128);
 #pragma unroll
                         for (int box = 0; box < BOXES; box++)
                             load_box(queries + box * QUERY_BOX, &p.q, box * 64, tile.head * p.group, tile.row, query_full);
@@ -177,9 +189,14 @@ __device__ __forceinline__ void produce(
             }
             if (step < top) {
                 barrier_wait(value_empty + value.stage() * 8, value.parity() ^ 1);
-                load_pages(
-                    p, p.v, values + value.stage() * STAGE, old_row, old_page, old_mine, old_bytes,
-                    value_full + value.stage() * 8);
+                uint32_t full = value_full + value.stage() * 8;
+                if (step == top - 1) {
+                    int entry = (count & 1) ^ 1;
+                    int valid = tile.last - top * KEYS;
+                    if (lane == 0) board.tails[entry] = {value.stage(), valid, valid <= NARROW && top > bottom ? NARROW : KEYS};
+                    full = shared_address(&board.tail_full[entry]);
+                }
+                load_pages(p, p.v, values + value.stage() * STAGE, old_row, old_page, old_mine, old_bytes, full);
                 value.steps++;
             }
             old_row = row, old_page = page, old_mine = mine, old_bytes = bytes;
@@ -189,6 +206,28 @@ __device__ __forceinline__ void produce(
     if (lane == 0) {
         board.tiles[count & 1].tokens = 0;
         barrier_arrive(query_full);
+        board.tails[count & 1].stage = -1;
+        barrier_arrive(shared_address(&board.tail_full[count & 1]));
+    }
+}
+
+// Another warp clears the rows after a sequence's last position, of each tile's first values: they hold nothing or other sequences'
+// values, perhaps not finite, and 0 · infinity is not zero.
+__device__ __forceinline__ void clear_values(Board &board, uint32_t values) {
+    int lane = threadIdx.x & 31;
+    for (int count = 0;; count++) {
+        barrier_wait(shared_address(&board.tail_full[count & 1]), count >> 1 & 1);
+        Tail tail = board.tails[count & 1];
+        if (tail.stage < 0) break;
+        uint32_t rows = values + tail.stage * STAGE + tail.valid * 128;
+#pragma unroll
+        for (int box = 0; box < BOXES; box++) {
+            for (int i = lane; i < (tail.end - tail.valid) * 8; i += 32)
+                asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(rows + box * KEY_BOX + i * 16), "r"(0) : "memory");
+        }
+        fence_async_shared();
+        __syncwarp();
+        if (lane == 0) barrier_arrive(shared_address(&board.value_full[tail.stage]));
     }
 }
 
@@ -209,21 +248,34 @@ __device__ __forceinline__ void mask(float (&s)[COUNT], int position, const Rows
     }
 }
 
-// Scores to weights 2^(scale · (score - top)), tops and sums of the rows brought forward; `rows.factor` is what earlier weights must
-// be multiplied by.
 template <int COUNT>
-__device__ __forceinline__ void soften(float (&s)[COUNT], Rows &rows, float scale) {
+__device__ __forceinline__ void find_tops(const float (&s)[COUNT], float (&top)[2]) {
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) top[i >> 1 & 1] = fmaxf(top[i >> 1 & 1], s[i]);
+}
+
+// Makes room for scores up to `top`. Weights are 2^(scale · (score - rows.top)); `rows.factor` is what earlier ones must be multiplied
+// by. Scores little above the top so far leave it as it is: weights up to 2^8 do no harm, and the sums need no factor.
+__device__ __forceinline__ void raise(Rows &rows, float (&top)[2], float scale) {
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        float top = rows.top[r];
+        top[r] = fmaxf(top[r], __shfl_xor_sync(0xffffffffu, top[r], 1));
+        top[r] = fmaxf(top[r], __shfl_xor_sync(0xffffffffu, top[r], 2));
+        rows.factor[r] = 1.0f;
+        if ((top[r] - rows.top[r]) * scale > 8.0f) {
+            rows.factor[r] = exp2_approximate((rows.top[r] - top[r]) * scale);
+            rows.top[r] = top[r];
+            rows.sum[r] *= rows.factor[r];
+        }
+    }
+}
+
+// Scores to weights, and their sums.
+template <int COUNT>
+__device__ __forceinline__ void weigh(float (&s)[COUNT], Rows &rows, float scale) {
 #pragma unroll
-        for (int j = 0; j < COUNT / 4; j++) top = fmaxf(top, fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
-        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
-        top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
-        float base = top == NOTHING ? 0.0f : __fmul_rn(top, scale);
-        rows.factor[r] = exp2_approximate(__fmul_rn(rows.top[r], scale) - base);
-        rows.top[r] = top;
-        float sum = rows.sum[r] * rows.factor[r], other = 0.0f;
+    for (int r = 0; r < 2; r++) {
+        float base = rows.top[r] == NOTHING ? 0.0f : rows.top[r] * scale, sum = 0.0f, other = 0.0f;
 #pragma unroll
         for (int j = 0; j < COUNT / 4; j++) {
             float &a = s[4 * j + 2 * r], &b = s[4 * j + 2 * r + 1];
@@ -232,8 +284,16 @@ __device__ __forceinline__ void soften(float (&s)[COUNT], Rows &rows, float scal
             sum += a;
             other += b;
         }
-        rows.sum[r] = sum + other;
+        rows.sum[r] += sum + other;
     }
+}
+
+template <int COUNT>
+__device__ __forceinline__ void soften(float (&s)[COUNT], Rows &rows, float scale) {
+    float top[2] = {NOTHING, NOTHING};
+    find_tops(s, top);
+    raise(rows, top, scale);
+    weigh(s, rows, scale);
 }
 
 // Keeps what the sums are made of before the next wait. The assembler would move the exponentials behind it, away from the products
@@ -265,18 +325,11 @@ __device__ __forceinline__ void begin_values(float (&o)[HEAD / 2], const uint32_
     wgmma_commit();
 }
 
-// Rows of the last positions from `valid` on hold nothing or other sequences' values, perhaps not finite, and 0 · infinity is not
-// zero. All computing warps call it.
-__device__ __forceinline__ void clear_values(uint32_t stage, int valid) {
-    int thread = threadIdx.x - 128, count = ((valid <= NARROW ? NARROW : KEYS) - valid) * 8;
+__device__ __forceinline__ void rescale(float (&o)[HEAD / 2], const Rows &rows) {
+    if (__any_sync(0xffffffffu, rows.factor[0] != 1.0f || rows.factor[1] != 1.0f)) {
 #pragma unroll
-    for (int box = 0; box < BOXES; box++) {
-        for (int i = thread; i < count; i += WORKERS)
-            asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(stage + box * KEY_BOX + valid * 128 + i * 16), "r"(0)
-                         : "memory");
+        for (int i = 0; i < HEAD / 2; i++) o[i] *= rows.factor[i >> 1 & 1];
     }
-    fence_async_shared();
-    named_barrier(GROUPS + 1, WORKERS);
 }
 
 // Lane l of four has column l of a 4 x 4 matrix in x[0...3] and gets row l.
@@ -325,14 +378,14 @@ __device__ __forceinline__ void store_rows(
 
 __device__ __forceinline__ void consume(
     const vlm_cuda_attention_hopper &p, Board &board, uint32_t queries, uint32_t keys, uint32_t values) {
-    int lane = threadIdx.x & 31, total = p.tiles * p.kv_heads;
+    int lane = threadIdx.x & 31;
     int group = uniform((threadIdx.x >> 7) - 1);
     uint32_t query_full = shared_address(&board.query_full), query_empty = shared_address(&board.query_empty);
     uint32_t key_full = shared_address(board.key_full), key_empty = shared_address(board.key_empty);
     uint32_t value_full = shared_address(board.value_full), value_empty = shared_address(board.value_empty);
     uint64_t query = operand(queries + group * 64 * 128);
     int row = group * 64 + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
-    Ring ring;  // of the next keys; their values lie at the same place of their ring
+    Ring ring = {0};  // of the next keys; their values lie at the same place of their ring
     uint32_t unread = shared_address(&board.unread);
     float s[KEYS / 2], o[HEAD / 2];
     uint32_t w[KEYS / 4];
@@ -350,7 +403,6 @@ __device__ __forceinline__ void consume(
                 barrier_wait(key_full + ring.stage() * 8, ring.parity());
                 if (lane == 0) barrier_arrive(key_empty + ring.stage() * 8);
                 barrier_wait(value_full + ring.stage() * 8, ring.parity());
-                if (step == top && valid < KEYS) clear_values(values + ring.stage() * STAGE, valid);
                 if (lane == 0) barrier_arrive(value_empty + ring.stage() * 8);
                 ring.steps++;
             }
@@ -363,23 +415,42 @@ __device__ __forceinline__ void consume(
             rows.limit[r] = p.contexts ? first + token : last;
             rows.top[r] = NOTHING;
             rows.sum[r] = 0.0f;
+            rows.factor[r] = 1.0f;
         }
+        // A warp without rows computes nothing but its part of the products.
+        bool busy = uniform(row) < tokens * p.group;
 #pragma unroll
         for (int i = 0; i < HEAD / 2; i++) o[i] = 0.0f;
-        if (valid <= NARROW) {
-            float few[NARROW / 2];
+        // Positions from last - window to first are seen by all rows.
+        auto seen_by_all = [&](int step) { return (step + 1) * KEYS <= first && step * KEYS >= last - p.window; };
+        barrier_wait(key_full + ring.stage() * 8, ring.parity());
+        if (valid <= NARROW && top > bottom) {
+            // The few last keys go with the step before.
+            float few[NARROW / 2], tops[2] = {NOTHING, NOTHING};
             uint32_t few_weights[NARROW / 4];
-            barrier_wait(key_full + ring.stage() * 8, ring.parity());
+            Ring next = ring.after();
+            barrier_wait(key_full + next.stage() * 8, next.parity());
             wgmma_fence();
             begin_scores(few, query, operand(keys + ring.stage() * STAGE));
+            begin_scores(s, query, operand(keys + next.stage() * STAGE));
             wgmma_wait<0>();
             pin(few);
-            if (lane == 0) barrier_arrive(key_empty + ring.stage() * 8);
+            pin(s);
+            if (lane == 0) {
+                barrier_arrive(key_empty + ring.stage() * 8);
+                barrier_arrive(key_empty + next.stage() * 8);
+                if (top - 1 == bottom) barrier_arrive(query_empty);
+            }
             mask(few, top * KEYS, rows, p.window);
-            soften(few, rows, p.scale_log2);
+            if (!seen_by_all(top - 1)) mask(s, (top - 1) * KEYS, rows, p.window);
+            find_tops(few, tops);
+            find_tops(s, tops);
+            raise(rows, tops, p.scale_log2);
+            weigh(few, rows, p.scale_log2);
+            weigh(s, rows, p.scale_log2);
             round_weights(few_weights, few);
+            round_weights(w, s);
             barrier_wait(value_full + ring.stage() * 8, ring.parity());
-            clear_values(values + ring.stage() * STAGE, valid);
             wgmma_fence();
             begin_values(o, few_weights, operand_across(values + ring.stage() * STAGE, KEY_BOX));
             wgmma_wait<0>();
@@ -387,10 +458,7 @@ __device__ __forceinline__ void consume(
             if (lane == 0) barrier_arrive(value_empty + ring.stage() * 8);
             ring.steps++;
             top--;
-            valid = KEYS;
-        }
-        if (top >= bottom) {
-            barrier_wait(key_full + ring.stage() * 8, ring.parity());
+        } else {
             wgmma_fence();
             begin_scores(s, query, operand(keys + ring.stage() * STAGE));
             wgmma_wait<0>();
@@ -402,50 +470,42 @@ __device__ __forceinline__ void consume(
             mask(s, top * KEYS, rows, p.window);
             soften(s, rows, p.scale_log2);
             round_weights(w, s);
-            if (valid < KEYS) {
-                barrier_wait(value_full + ring.stage() * 8, ring.parity());
-                clear_values(values + ring.stage() * STAGE, valid);
-            }
-#pragma unroll
-            for (int i = 0; i < HEAD / 2; i++) o[i] *= rows.factor[i >> 1 & 1];
-            ring.steps++;
-            for (int step = top - 1; step >= bottom; step--) {
-                barrier_wait(key_full + ring.stage() * 8, ring.parity());
-                // Its turn to issue products.
-                if (live > 1 && (group > 0 || step < top - 1)) named_barrier(1 + group, 256);
-                wgmma_fence();
-                begin_scores(s, query, operand(keys + ring.stage() * STAGE));
-                barrier_wait(value_full + ring.before().stage() * 8, ring.before().parity());
-                wgmma_fence();
-                begin_values(o, w, operand_across(values + ring.before().stage() * STAGE, KEY_BOX));
-                if (live > 1 && (group + 1 < live || step > bottom)) named_arrive(1 + (group + 1 == live ? 0 : group + 1), 256);
-                wgmma_wait<1>();
-                pin(s);
-                if (lane == 0) {
-                    barrier_arrive(key_empty + ring.stage() * 8);
-                    if (step == bottom) barrier_arrive(query_empty);
-                }
-                // Positions from last - window to first are seen by all rows.
-                if ((step + 1) * KEYS > first || step * KEYS < last - p.window) mask(s, step * KEYS, rows, p.window);
-                soften(s, rows, p.scale_log2);
-                hold(unread, rows);
-                wgmma_wait<0>();
-                pin(o);
-                if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
-#pragma unroll
-                for (int i = 0; i < HEAD / 2; i++) o[i] *= rows.factor[i >> 1 & 1];
-                round_weights(w, s);
-                ring.steps++;
-            }
+        }
+        ring.steps++;
+        for (int step = top - 1; step >= bottom; step--) {
+            barrier_wait(key_full + ring.stage() * 8, ring.parity());
+            // Its turn to issue products.
+            if (live > 1 && (group > 0 || step < top - 1)) named_barrier(1 + group, 256);
+            wgmma_fence();
+            begin_scores(s, query, operand(keys + ring.stage() * STAGE));
             barrier_wait(value_full + ring.before().stage() * 8, ring.before().parity());
             wgmma_fence();
             begin_values(o, w, operand_across(values + ring.before().stage() * STAGE, KEY_BOX));
+            if (live > 1 && (group + 1 < live || step > bottom)) named_arrive(1 + (group + 1 == live ? 0 : group + 1), 256);
+            wgmma_wait<1>();
+            pin(s);
+            if (lane == 0) {
+                barrier_arrive(key_empty + ring.stage() * 8);
+                if (step == bottom) barrier_arrive(query_empty);
+            }
+            if (busy) {
+                if (!seen_by_all(step)) mask(s, step * KEYS, rows, p.window);
+                soften(s, rows, p.scale_log2);
+                hold(unread, rows);
+            }
             wgmma_wait<0>();
             pin(o);
             if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
-        } else if (lane == 0) {
-            barrier_arrive(query_empty);
+            rescale(o, rows);
+            round_weights(w, s);
+            ring.steps++;
         }
+        barrier_wait(value_full + ring.before().stage() * 8, ring.before().parity());
+        wgmma_fence();
+        begin_values(o, w, operand_across(values + ring.before().stage() * STAGE, KEY_BOX));
+        wgmma_wait<0>();
+        pin(o);
+        if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
         store_rows(p, tile, o, rows, row);
     }
 }
@@ -465,6 +525,8 @@ extern "C" __global__ void __launch_bounds__(WORKERS + 128, 1)
         prefetch_map(&p.v);
         barrier_init(shared_address(&board.query_full), 1);
         barrier_init(shared_address(&board.query_empty), 4 * GROUPS);
+        barrier_init(shared_address(&board.tail_full[0]), 1);
+        barrier_init(shared_address(&board.tail_full[1]), 1);
         for (int i = 0; i < STAGES; i++) {
             barrier_init(shared_address(&board.key_full[i]), 1);
             barrier_init(shared_address(&board.key_empty[i]), 4 * GROUPS);
@@ -478,7 +540,9 @@ extern "C" __global__ void __launch_bounds__(WORKERS + 128, 1)
     __syncthreads();
     if (uniform(threadIdx.x >> 7) == 0) {
         give_registers<GROUPS == 2 ? 24 : 32>();
-        if (threadIdx.x < 32) produce(p, board, queries, keys, values);
+        int warp = uniform(threadIdx.x >> 5);
+        if (warp == 0) produce(p, board, queries, keys, values);
+        if (warp == 1) clear_values(board, values);
     } else {
         take_registers<GROUPS == 2 ? 240 : 160>();
         consume(p, board, queries, keys, values);

@@ -15,10 +15,11 @@ enum vlm_cuda_hopper_shape {
 
 /// Attention of H = kv_heads * group query heads over contiguous or paged keys and values.
 ///
-/// A tile is `tile_tokens` tokens times the `group` query heads that share one key-value head: a row for each pair of them. Work is
-/// numbered from 0 to `tiles * kv_heads`.
+/// A tile is some tokens times the `group` query heads that share one key-value head: a row for each pair of them. Tiles of a sequence
+/// are `tile_tokens` long but its last, which is up to `last_tokens`; so there are 1 + (rows - last_tokens) / tile_tokens, rounded up.
+/// Work is numbered from 0 to `tiles * kv_heads`.
 typedef struct {
-    /// `[T, H, E]`, boxes of 64 elements x group heads x tile_tokens rows.
+    /// `[T, H, E]`, boxes of 64 elements x group heads x last_tokens rows.
     vlm_cuda_tensor_map q;
     /// Axes: element, row in the page, page; boxes of 64 elements x page_rows rows of one page. Paged: page = block * kv_heads +
     /// head. Contiguous `[T, G, E]`: page = head and the row is the token.
@@ -35,11 +36,12 @@ typedef struct {
     const int32_t *tables;
     int64_t table_stride;
     int32_t sequences;
-    /// Sum over the sequences of their rows / tile_tokens, rounded up; may be more than that.
+    /// Of all sequences; may be more than that.
     int32_t tiles;
     int32_t kv_heads;
     int32_t group;
     int32_t tile_tokens;
+    int32_t last_tokens;
     /// Rows that one copy brings: the block size, at most the kernel's keys per step.
     int32_t page_rows;
     /// Base 2 logarithm of the cache's block size.
