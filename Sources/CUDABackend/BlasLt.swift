@@ -63,6 +63,7 @@ final class BlasLt {
             if plans.count >= BlasLt.mostPlans { plans.removeAll() }
             plans[key] = plan
         }
+        try backend.settle()
         backend.context.makeCurrent()
         var (alpha, beta): (Float, Float) = (1, accumulates ? 1 : 0)
         let status = api.cublasLtMatmul(

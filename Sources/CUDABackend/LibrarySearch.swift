@@ -101,7 +101,7 @@ struct LibrarySearch: Sendable {
     private static func wheelFolders(_ environments: [String], home: String?) -> [String] {
         var roots = environments.map { $0 + "/lib" }
         if let home { roots += [home + "/.local/lib", home + "/.venv/lib"] }
-        roots += [".venv/lib", "/usr/local/lib", "/usr/lib"]
+        roots += ["/usr/local/lib", "/usr/lib"]
         let pythons = roots.flatMap { root in
             files(in: root).filter { $0.hasPrefix("python3") }.map { root + "/" + $0 }
         }

@@ -28,6 +28,17 @@ import Testing
         #expect(text.contains("VLM_CUDA_PATH"))
     }
 
+    /// Wheels of CUDA 13 share a folder, those of CUDA 12 have one each.
+    @Test(arguments: ["cu13", "cuda_nvrtc"]) func pythonsFoldersAreSearched(_ package: String) throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let wheel = "\(folder)/lib/python3.11/site-packages/nvidia/\(package)/lib"
+        try FileManager.default.createDirectory(atPath: wheel, withIntermediateDirectories: true)
+        try Data("not a library".utf8).write(to: URL(fileURLWithPath: "\(wheel)/libnvrtc.so.13"))
+        let libraries = CUDALibraries(CUDAOptions(environmentFolders: [folder]))
+        guard !libraries.hasCompiler else { return }  // another one was found
+        #expect(finding("NVRTC", libraries).contains("\(wheel)/libnvrtc.so.13"))
+    }
+
     #if os(Linux)
     /// A real library that is not CUDA's, under the driver's name: as an old driver would be, it lacks functions.
     @Test func aLibraryWithoutTheFunctionsIsToldFromAMissingOne() throws {
