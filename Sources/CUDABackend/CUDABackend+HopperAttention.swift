@@ -11,10 +11,11 @@ extension CUDABackend {
     func hopperPagedAttention(
         _ q: Tensor, cache: KVCacheLayer, batch: PagedBatch, options: AttentionOptions, into out: Tensor
     ) throws -> Bool {
-        let (sequences, blockSize, kvHeads) = (batch.hostContextLengths.count, cache.blockSize, cache.kvHeads)
+        let (blockSize, kvHeads) = (cache.blockSize, cache.kvHeads)
         // Single tokens are better split along their context.
-        guard q.rows > sequences, blockSize >= 16, blockSize & (blockSize - 1) == 0,
-            let shape = hopperShape(q, kvHeads: kvHeads, options, out)
+        guard q.rows > batch.hostContextLengths.count, blockSize >= 16, blockSize & (blockSize - 1) == 0,
+            let plan = hopperPlan(
+                q, kvHeads: kvHeads, starts: batch.hostQueryStarts, contexts: batch.hostContextLengths, options, out)
         else { return false }
         let pageRows = min(blockSize, Int(VLM_HOPPER_KEYS.rawValue))
         func pages(_ tensor: Tensor) throws -> vlm_cuda_tensor_map {
@@ -33,7 +34,8 @@ extension CUDABackend {
         parameters.page_rows = Int32(pageRows)
         parameters.block_shift = Int32(blockSize.trailingZeroBitCount)
         parameters.window = Int32(clamping: options.window ?? Int(Int32.max))
-        try launchHopper(&parameters, shape, q, starts: batch.hostQueryStarts, kvHeads: kvHeads, options, into: out)
+        parameters.sequences = Int32(batch.hostContextLengths.count)
+        try launchHopper(&parameters, plan, q, kvHeads: kvHeads, options, into: out)
         return true
     }
 
@@ -45,9 +47,8 @@ extension CUDABackend {
         into out: Tensor
     ) throws -> Bool {
         let kvHeads = k.shape[1]
-        // Short segments would leave most of a tile of rows and of keys empty.
-        guard q.rows >= 128 * (hostSegments.count - 1), isBoxable(k), isBoxable(v), options.window == nil,
-            let shape = hopperShape(q, kvHeads: kvHeads, options, out)
+        guard isBoxable(k), isBoxable(v), options.window == nil,
+            let plan = hopperPlan(q, kvHeads: kvHeads, starts: hostSegments, contexts: nil, options, out)
         else { return false }
         func rows(_ tensor: Tensor) throws -> vlm_cuda_tensor_map {
             try tensorMap(
@@ -61,61 +62,48 @@ extension CUDABackend {
         parameters.starts = UnsafePointer(segments.int32s)
         parameters.page_rows = Int32(VLM_HOPPER_KEYS.rawValue)
         parameters.window = .max
-        try launchHopper(&parameters, shape, q, starts: hostSegments, kvHeads: kvHeads, options, into: out)
+        parameters.sequences = Int32(hostSegments.count - 1)
+        try launchHopper(&parameters, plan, q, kvHeads: kvHeads, options, into: out)
         return true
     }
 
-    /// How the kernel cuts heads of one size.
-    private struct HopperShape {
-        /// Warpgroups that compute, 64 rows each.
-        let groups: Int
-        let tileTokens: Int
-        let sharedBytes: Int
-    }
-
-    /// nil when there is no kernel for these operands.
-    private func hopperShape(_ q: Tensor, kvHeads: Int, _ options: AttentionOptions, _ out: Tensor) -> HopperShape? {
+    /// nil when there is no kernel for these operands or it would take longer than others.
+    private func hopperPlan(
+        _ q: Tensor, kvHeads: Int, starts: [Int32], contexts: [Int32]?, _ options: AttentionOptions, _ out: Tensor
+    ) -> HopperAttentionPlan? {
         let (heads, headSize) = (q.shape[1], q.shape[2])
-        guard properties.isHopper, activationType != .float32, KernelFile.attentionHopper.headSizes.contains(headSize),
-            options.softcap == nil, isBoxable(q), out.isAligned(pieces: headSize)
+        guard properties.isHopper, activationType != .float32, HopperAttentionPlan.headSizes.contains(headSize),
+            options.softcap == nil, isBoxable(q), out.isAligned(pieces: headSize),
+            let plan = HopperAttentionPlan(
+                starts: starts, contexts: contexts, window: options.window, heads: heads, kvHeads: kvHeads, headSize: headSize,
+                multiprocessors: properties.multiprocessors)
         else { return nil }
-        let groups = Int((headSize <= 64 ? VLM_HOPPER_GROUPS_NARROW : VLM_HOPPER_GROUPS_WIDE).rawValue)
-        let tileTokens = groups * 64 / (heads / kvHeads)
-        guard tileTokens > 0 else { return nil }
-        let boxes = (headSize + 63) / 64
-        let keyBytes = 2 * Int(VLM_HOPPER_STAGES.rawValue) * boxes * Int(VLM_HOPPER_KEYS.rawValue) * 128
-        return HopperShape(groups: groups, tileTokens: tileTokens, sharedBytes: 1024 + boxes * groups * 64 * 128 + keyBytes)
+        return plan.isWorthIt ? plan : nil
     }
 
     /// Whether the copy engine can address the rows of a tensor.
     private func isBoxable(_ tensor: Tensor) -> Bool { tensor.rows > 0 && tensor.isAligned(pieces: tensor.shape[2]) }
 
     private func launchHopper(
-        _ parameters: inout vlm_cuda_attention_hopper, _ shape: HopperShape, _ q: Tensor, starts: [Int32], kvHeads: Int,
+        _ parameters: inout vlm_cuda_attention_hopper, _ plan: HopperAttentionPlan, _ q: Tensor, kvHeads: Int,
         _ options: AttentionOptions, into out: Tensor
     ) throws {
         let (heads, headSize) = (q.shape[1], q.shape[2])
         let group = heads / kvHeads
-        var tiles = 0
-        for s in 0..<starts.count - 1 {
-            tiles += (Int(starts[s + 1] - starts[s]) + shape.tileTokens - 1) / shape.tileTokens
-        }
         parameters.q = try tensorMap(
             q.pointer, dtype: q.dtype, sizes: SIMD4(headSize, heads, q.rows, 1), strides: SIMD4(headSize, q.rowStride, 0, 0),
-            box: SIMD4(64, group, shape.tileTokens, 1), rank: 3, swizzle: .bytes128)
+            box: SIMD4(64, group, plan.lastTokens, 1), rank: 3, swizzle: .bytes128)
         parameters.out = out.pointer
         parameters.out_stride = Int64(out.rowStride)
-        parameters.sequences = Int32(starts.count - 1)
-        parameters.tiles = Int32(tiles)
+        parameters.tiles = Int32(plan.tiles)
         parameters.kv_heads = Int32(kvHeads)
         parameters.group = Int32(group)
-        parameters.tile_tokens = Int32(shape.tileTokens)
-        parameters.last_tokens = Int32(shape.tileTokens)
+        parameters.tile_tokens = Int32(plan.tileTokens)
+        parameters.last_tokens = Int32(plan.lastTokens)
         // log2(e): the kernel's exponentials are powers of two.
         parameters.scale_log2 = options.scale * 1.442_695_04
         try launch(
-            try kernel(.attentionHopper, "hopper_attention", headSize: headSize),
-            Grid(min(tiles * kvHeads, properties.multiprocessors)), block: 128 + 128 * shape.groups,
-            sharedBytes: shape.sharedBytes, overlaps: true, parameters)
+            try kernel(.attentionHopper, "hopper_attention", headSize: headSize), Grid(plan.blocks),
+            block: 128 + 128 * plan.groups, sharedBytes: plan.sharedBytes, overlaps: true, parameters)
     }
 }

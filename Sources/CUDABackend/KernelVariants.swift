@@ -9,7 +9,7 @@ extension KernelFile {
     var headSizes: [Int] {
         switch self {
         case .attention, .attentionScalar, .decodeAttention: KernelFile.allHeadSizes
-        case .attentionHopper: [64, 72, 80, 88, 96, 128]
+        case .attentionHopper: HopperAttentionPlan.headSizes
         default: [0]
         }
     }
