@@ -248,26 +248,41 @@ __device__ __forceinline__ void mask(float (&s)[COUNT], int position, const Rows
     }
 }
 
+// The largest scores of this thread's two rows.
 template <int COUNT>
 __device__ __forceinline__ void find_tops(const float (&s)[COUNT], float (&top)[2]) {
 #pragma unroll
-    for (int i = 0; i < COUNT; i++) top[i >> 1 & 1] = fmaxf(top[i >> 1 & 1], s[i]);
+    for (int r = 0; r < 2; r++) {
+        float other = NOTHING;
+#pragma unroll
+        for (int j = 0; j < COUNT / 4; j++) {
+            top[r] = fmaxf(top[r], s[4 * j + 2 * r]);
+            other = fmaxf(other, s[4 * j + 2 * r + 1]);
+        }
+        top[r] = fmaxf(top[r], other);
+    }
 }
 
-// Makes room for scores up to `top`. Weights are 2^(scale · (score - rows.top)); `rows.factor` is what earlier ones must be multiplied
-// by. Scores little above the top so far leave it as it is: weights up to 2^8 do no harm, and the sums need no factor.
-__device__ __forceinline__ void raise(Rows &rows, float (&top)[2], float scale) {
+// Makes room for scores up to `top`. Weights are 2^(scale · (score - rows.top)). Scores little above the top so far leave it as it is:
+// weights up to 2^8 do no harm, and mostly nobody needs to ask the other lanes of the row, nor to scale what was summed.
+//
+// Returns whether any row of the warp has a new top; `rows.factor` is then what earlier weights must be multiplied by.
+__device__ __forceinline__ bool raise(Rows &rows, float (&top)[2], float scale) {
+    constexpr float room = 8.0f;
+    bool grows = (top[0] - rows.top[0]) * scale > room || (top[1] - rows.top[1]) * scale > room;
+    if (!__any_sync(0xffffffffu, grows)) return false;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         top[r] = fmaxf(top[r], __shfl_xor_sync(0xffffffffu, top[r], 1));
         top[r] = fmaxf(top[r], __shfl_xor_sync(0xffffffffu, top[r], 2));
         rows.factor[r] = 1.0f;
-        if ((top[r] - rows.top[r]) * scale > 8.0f) {
+        if ((top[r] - rows.top[r]) * scale > room) {
             rows.factor[r] = exp2_approximate((rows.top[r] - top[r]) * scale);
             rows.top[r] = top[r];
             rows.sum[r] *= rows.factor[r];
         }
     }
+    return true;
 }
 
 // Scores to weights, and their sums.
@@ -289,11 +304,12 @@ __device__ __forceinline__ void weigh(float (&s)[COUNT], Rows &rows, float scale
 }
 
 template <int COUNT>
-__device__ __forceinline__ void soften(float (&s)[COUNT], Rows &rows, float scale) {
+__device__ __forceinline__ bool soften(float (&s)[COUNT], Rows &rows, float scale) {
     float top[2] = {NOTHING, NOTHING};
     find_tops(s, top);
-    raise(rows, top, scale);
+    bool raised = raise(rows, top, scale);
     weigh(s, rows, scale);
+    return raised;
 }
 
 // Keeps what the sums are made of before the next wait. The assembler would move the exponentials behind it, away from the products
@@ -323,13 +339,6 @@ __device__ __forceinline__ void begin_values(float (&o)[HEAD / 2], const uint32_
 #pragma unroll
     for (int step = 0; step < COUNT / 4; step++) wgmma_across<HEAD>::multiply(o, w + 4 * step, value + step * (2048 >> 4));
     wgmma_commit();
-}
-
-__device__ __forceinline__ void rescale(float (&o)[HEAD / 2], const Rows &rows) {
-    if (__any_sync(0xffffffffu, rows.factor[0] != 1.0f || rows.factor[1] != 1.0f)) {
-#pragma unroll
-        for (int i = 0; i < HEAD / 2; i++) o[i] *= rows.factor[i >> 1 & 1];
-    }
 }
 
 // Lane l of four has column l of a 4 x 4 matrix in x[0...3] and gets row l.
@@ -415,7 +424,6 @@ __device__ __forceinline__ void consume(
             rows.limit[r] = p.contexts ? first + token : last;
             rows.top[r] = NOTHING;
             rows.sum[r] = 0.0f;
-            rows.factor[r] = 1.0f;
         }
         // A warp without rows computes nothing but its part of the products.
         bool busy = uniform(row) < tokens * p.group;
@@ -488,15 +496,19 @@ __device__ __forceinline__ void consume(
                 barrier_arrive(key_empty + ring.stage() * 8);
                 if (step == bottom) barrier_arrive(query_empty);
             }
+            bool raised = false;
             if (busy) {
                 if (!seen_by_all(step)) mask(s, step * KEYS, rows, p.window);
-                soften(s, rows, p.scale_log2);
+                raised = soften(s, rows, p.scale_log2);
                 hold(unread, rows);
             }
             wgmma_wait<0>();
             pin(o);
             if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
-            rescale(o, rows);
+            if (raised) {
+#pragma unroll
+                for (int i = 0; i < HEAD / 2; i++) o[i] *= rows.factor[i >> 1 & 1];
+            }
             round_weights(w, s);
             ring.steps++;
         }
