@@ -8,11 +8,11 @@ extension CUDABackend {
     func hopperGEMM(_ x: Tensor, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor) throws -> Bool {
         let packed = weight.packed
         guard properties.isHopper, x.dtype == .float16 || x.dtype == .bfloat16, packed.dtype == x.dtype, x.rows > 0,
-            isCopied(x, width: weight.inFeatures), isCopied(packed, width: weight.inFeatures),
+            canBeFetched(x, width: weight.inFeatures), canBeFetched(packed, width: weight.inFeatures),
             let finish = HopperEpilogue(epilogue, out: out, like: x)
         else { return false }
         let isFloat32 = finish.kind == VLM_CUDA_GEMM_FLOAT32
-        guard isFloat32 || isCopied(out, width: out.width) else { return false }
+        guard isFloat32 || (canBeFetched(out, width: out.width) && out.width & 7 == 0) else { return false }
         let features = weight.combine == .gateUp ? packed.rows : weight.outFeatures
 
         let key = HopperGEMMPlans.Key(
@@ -68,11 +68,11 @@ extension CUDABackend {
         return true
     }
 
-    /// Whether the copy engine can move rows of this matrix: they begin and end at multiples of 16 bytes. (It stores 16 bytes at a time,
-    /// past the end of a row that is none.)
-    private func isCopied(_ matrix: Tensor, width: Int) -> Bool {
+    /// Whether the copy engine can fetch rows of this matrix: they begin at multiples of 16 bytes. What it stores must also end there,
+    /// since it stores 16 bytes at a time.
+    private func canBeFetched(_ matrix: Tensor, width: Int) -> Bool {
         matrix.isAligned16 && matrix.width == width && stride(matrix) * matrix.dtype.size & 15 == 0
-            && matrix.rows <= Int(Int32.max) && width & 7 == 0
+            && matrix.rows <= Int(Int32.max)
     }
 
     /// The row stride, or for a single row, which needs none, one that the copy engine takes.

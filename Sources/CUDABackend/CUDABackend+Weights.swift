@@ -14,6 +14,15 @@ extension DType {
     }
 }
 
+/// A weight whose outputs are scaled once both have arrived.
+struct PendingScale {
+    let weight: LinearWeight
+    /// `[outFeatures]` float32
+    let factors: Tensor
+    /// Keeps the factors.
+    let owner: any DeviceBuffer
+}
+
 extension CUDABackend {
     /// The type linear weights are stored in.
     package var weightType: DType { activationType }
@@ -34,14 +43,16 @@ extension CUDABackend {
         let gateUp = combine == .gateUp
         let rows = gateUp ? (outFeatures / 2 + 7) / 8 * 16 : outFeatures
         let hasBias = bias.map { $0.contains { $0 != nil } } == true
-        let packedBytes = rows * inFeatures * activationType.size
+        // Rows begin at multiples of 16 bytes, which the copy engine and wide loads want.
+        let rowStride = (inFeatures * activationType.size + 15) / 16 * 16 / activationType.size
+        let packedBytes = rows * rowStride * activationType.size
         let biasOffset = (packedBytes + 255) / 256 * 256
         let buffer = try CUDABuffer(
             context, byteCount: hasBias ? biasOffset + rows * 4 : packedBytes, purpose: parts[0].name)
-        if hasBias || rows != outFeatures {
+        if hasBias || rows != outFeatures || rowStride != inFeatures {
             try check(cuda.api.pointee.cuMemsetD8Async(buffer.pointer, 0, buffer.byteCount, stream), "cuMemsetD8Async")
         }
-        let packed = Tensor(pointer: buffer.pointer, dtype: activationType, shape: Shape(rows, inFeatures))
+        let packed = Tensor(pointer: buffer.pointer, dtype: activationType, shape: Shape(rows, inFeatures), rowStride: rowStride)
         let biasTensor =
             hasBias ? Tensor(pointer: buffer.pointer + biasOffset, dtype: .float32, shape: Shape(rows)) : nil
         var offset = 0
@@ -93,8 +104,29 @@ extension CUDABackend {
         return (tensor, buffer)
     }
 
+    package func scaleOutputs(of weight: LinearWeight, by factors: HostTensor) throws -> Bool {
+        guard weight.combine == .concatenated, factors.count == weight.outFeatures else { return false }
+        // Both are on their way; this waits for neither.
+        let (tensor, owner) = try makeTensor(factors, dtype: .float32)
+        pendingScales.append(PendingScale(weight: weight, factors: tensor, owner: owner))
+        return true
+    }
+
+    private func applyScales() throws {
+        defer { pendingScales = [] }
+        for scale in pendingScales {
+            let (weight, factors) = (scale.weight, scale.factors)
+            let parameters = vlm_cuda_scale_rows(
+                weight: weight.packed.pointer, bias: weight.bias?.pointer.assumingMemoryBound(to: Float.self),
+                factors: UnsafePointer(factors.pointer.assumingMemoryBound(to: Float.self)),
+                columns: UInt64(weight.inFeatures), row_stride: UInt64(weight.packed.rowStride))
+            try launch(kernel(.load, "scale_rows"), Grid(weight.outFeatures), block: 256, parameters)
+        }
+    }
+
     package func finishLoading() throws -> [NonFiniteTensor] {
         try settle()
+        try applyScales()
         defer { notFinite = [] }
         return notFinite
     }
@@ -122,6 +154,7 @@ extension CUDABackend {
         place.out = out.pointer
         place.count = UInt64(source.count)
         place.columns = UInt64(columns)
+        place.row_stride = UInt64(columns == out.width ? out.rowStride : columns)
         place.row_offset = UInt64(firstRow)
         place.interleaved = interleaved ? 1 : 0
         place.source_type = sourceType

@@ -19,6 +19,8 @@ package final class CUDABackend {
     /// `CUstream`
     let stream: OpaquePointer?
     let kernels: KernelLibrary
+    /// Weights whose outputs are scaled once they are there.
+    var pendingScales: [PendingScale] = []
     /// Whether operations are being recorded: nothing may be allocated or waited for.
     var isRecording = false
 

@@ -41,7 +41,7 @@ final class Kernel {
     /// `CUfunction`
     let handle: OpaquePointer
     /// The most dynamic shared memory that the driver was told this function may have; 48 KB need no telling.
-    var sharedBytes = 48 << 10
+    var sharedBytes = 0
 
     init(name: String, variant: KernelVariant, handle: OpaquePointer) {
         self.name = name

@@ -96,7 +96,7 @@ package struct VisionBlock {
         queryNorm = try config.wideNorms.map { try scope.vector("\($0.query).weight", width) }
         keyNorm = try config.wideNorms.map { try scope.vector("\($0.key).weight", width) }
         output = try scope.linear(config.output, in: width, out: width, bias: true)
-        attentionScale = try config.layerScales.map { try scope.vector($0.attention, width) }
+        attentionScale = try VisionBlock.scale(scope, config.layerScales?.attention, of: output)
         mlpNorm = try Norm(config.norm, scope, config.mlpNorm, size: width, epsilon: config.normEpsilon)
         switch config.mlp {
         case .plain(let firstName, let secondName, let activation):
@@ -108,7 +108,15 @@ package struct VisionBlock {
             second = try scope.linear(down, in: inner, out: width, bias: true)
             epilogue = .gated(activation)
         }
-        mlpScale = try config.layerScales.map { try scope.vector($0.mlp, width) }
+        mlpScale = try VisionBlock.scale(scope, config.layerScales?.mlp, of: second)
+    }
+
+    /// A layer scale, or nil when there is none or the backend has put it into the weight before it.
+    private static func scale(_ scope: LayerScope, _ name: String?, of weight: LinearWeight) throws -> Parameter? {
+        guard let name else { return nil }
+        let factors = try scope.host(name, [weight.outFeatures])
+        if try scope.loader.backend.scaleOutputs(of: weight, by: factors) { return nil }
+        return try scope.parameter(factors, dtype: .float32)
     }
 
     /// Adds attention and MLP to `x [T, D]` in place.

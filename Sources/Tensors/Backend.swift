@@ -38,6 +38,10 @@ package protocol Backend: AnyObject {
     func makeTensor(_ source: HostTensor, dtype: DType) throws -> (tensor: Tensor, owner: any DeviceBuffer)
     /// Whether the backend looks for NaN and infinity in the weights it is given, so that nobody else need.
     var checksFinite: Bool { get }
+    /// Multiplies the outputs of `weight`, its bias included, by `factors` `[outFeatures]` for good, by the time loading finishes.
+    ///
+    /// - Returns: whether it does. When not, the caller scales with ``LinearEpilogue/scaledAccumulate(scale:)``.
+    func scaleOutputs(of weight: LinearWeight, by factors: HostTensor) throws -> Bool
     /// Waits until all weights have been placed, which may go on after the calls that asked for it.
     ///
     /// - Returns: the tensors that are not finite, if the backend looks, since the last call.
@@ -115,6 +119,7 @@ package protocol Backend: AnyObject {
 
 extension Backend {
     package var checksFinite: Bool { false }
+    package func scaleOutputs(of weight: LinearWeight, by factors: HostTensor) throws -> Bool { false }
     package func finishLoading() throws -> [NonFiniteTensor] { [] }
 
     package func linear(

@@ -36,6 +36,6 @@ import Testing
     /// What a kernel reads and what Swift writes must be the same bytes: maps first, and of their size.
     @Test func parametersFit() {
         #expect(MemoryLayout<vlm_cuda_tensor_map>.size == 128)
-        #expect(MemoryLayout<vlm_cuda_place>.size == 88)
+        #expect(MemoryLayout<vlm_cuda_place>.size == 96)
     }
 }

@@ -71,7 +71,7 @@ static __device__ __forceinline__ float made_element(const vlm_cuda_place &p, ui
 static __device__ __forceinline__ uint64_t place_of(const vlm_cuda_place &p, uint64_t i) {
     uint64_t row = i / p.columns, column = i - row * p.columns;
     if (p.interleaved) row = row / 8 * 16 + row % 8;
-    return (p.row_offset + row) * p.columns + column;
+    return (p.row_offset + row) * p.row_stride + column;
 }
 
 static __device__ __forceinline__ void check(const vlm_cuda_place &p, uint64_t i, float x) {
@@ -109,4 +109,13 @@ extern "C" __global__ void place_rows(const __grid_constant__ vlm_cuda_place p) 
         }
         store_element(p.out, place_of(p, p.first + i), p.out_type, x);
     }
+}
+
+/// Row r of a weight and element r of its bias, times factor r. Blocks: rows. The types are the program's; the bias is float32 or null.
+extern "C" __global__ void __launch_bounds__(256) scale_rows(const __grid_constant__ vlm_cuda_scale_rows p) {
+    uint64_t row = blockIdx.x;
+    float factor = p.factors[row];
+    element_t *x = (element_t *)p.weight + row * p.row_stride;
+    for (uint64_t i = threadIdx.x; i < p.columns; i += blockDim.x) x[i] = from_float<element_t>(to_float(x[i]) * factor);
+    if (threadIdx.x == 0 && p.bias) p.bias[row] *= factor;
 }

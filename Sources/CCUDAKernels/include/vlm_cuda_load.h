@@ -13,6 +13,8 @@ typedef struct {
     uint64_t first;
     uint64_t count;
     uint64_t columns;
+    /// Elements between rows of the weight; a multiple of eight for the kernel of eights.
+    uint64_t row_stride;
     /// Where source row r goes: row `row_offset + (interleaved ? r / 8 * 16 + r % 8 : r)` of the weight.
     uint64_t row_offset;
     /// Formula: normal numbers of this key and scale (see HostRecipe), or `constant` when `scale` is 0. Rounded to bfloat16.
@@ -23,5 +25,14 @@ typedef struct {
     int32_t source_type;
     int32_t out_type;
 } vlm_cuda_place;
+
+/// A weight `[rows, columns]` whose outputs are scaled for good.
+typedef struct {
+    void *weight;
+    float *bias;
+    const float *factors;
+    uint64_t columns;
+    uint64_t row_stride;
+} vlm_cuda_scale_rows;
 
 #endif

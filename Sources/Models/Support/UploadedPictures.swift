@@ -99,7 +99,9 @@ struct UploadedPictures {
     /// - Parameter corners: for each row the first pixel of its patch, or -1 for zeros, and the pixels in a line of its picture.
     func rows(_ corners: [Int32], patchSize: Int, frames: Int, context: ForwardContext) throws -> Tensor {
         let count = corners.count / 2
-        let rows = try context.activations(Shape(count, 3 * frames * patchSize * patchSize))
+        let width = 3 * frames * patchSize * patchSize
+        // Rows begin at multiples of 16 bytes whatever the type, as weights do.
+        let rows = try context.activations(Shape(count, (width + 7) / 8 * 8)).columns(0..<width)
         let places = try context.upload(corners).reshaped(Shape(count, 2))
         try context.backend.patchRows(
             pixels, samples: samples, corners: places, patchSize: patchSize, frames: frames, into: rows)
