@@ -34,7 +34,7 @@ extension CUDABackend {
         parameters.page_rows = Int32(pageRows)
         parameters.block_shift = Int32(blockSize.trailingZeroBitCount)
         parameters.window = Int32(clamping: options.window ?? Int(Int32.max))
-        parameters.sequences = Int32(batch.hostContextLengths.count)
+        tell(&parameters, starts: batch.hostQueryStarts, contexts: batch.hostContextLengths)
         try launchHopper(&parameters, plan, q, kvHeads: kvHeads, options, into: out)
         return true
     }
@@ -62,7 +62,7 @@ extension CUDABackend {
         parameters.starts = UnsafePointer(segments.int32s)
         parameters.page_rows = Int32(VLM_HOPPER_KEYS.rawValue)
         parameters.window = .max
-        parameters.sequences = Int32(hostSegments.count - 1)
+        tell(&parameters, starts: hostSegments, contexts: nil)
         try launchHopper(&parameters, plan, q, kvHeads: kvHeads, options, into: out)
         return true
     }
@@ -79,6 +79,20 @@ extension CUDABackend {
                 multiprocessors: properties.multiprocessors)
         else { return nil }
         return plan.isWorthIt ? plan : nil
+    }
+
+    /// Puts the lengths of few sequences beside the parameters; those of a step being recorded change from replay to replay.
+    private func tell(_ parameters: inout vlm_cuda_attention_hopper, starts: [Int32], contexts: [Int32]?) {
+        parameters.sequences = Int32(starts.count - 1)
+        guard !isRecording, starts.count - 1 <= Int(VLM_HOPPER_KNOWN.rawValue) else { return }
+        parameters.known = 1
+        withUnsafeMutableBytes(of: &parameters.known_starts) { known in
+            starts.withUnsafeBytes { known.copyMemory(from: $0) }
+        }
+        guard let contexts else { return }
+        withUnsafeMutableBytes(of: &parameters.known_contexts) { known in
+            contexts.withUnsafeBytes { known.copyMemory(from: $0) }
+        }
     }
 
     /// Whether the copy engine can address the rows of a tensor.

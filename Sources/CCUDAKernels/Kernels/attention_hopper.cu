@@ -53,8 +53,8 @@ __device__ __forceinline__ Tile find_tile(const vlm_cuda_attention_hopper &p, in
     for (int base = 0; base < p.sequences; base += 32) {
         int s = base + lane, start = 0, rows = 0;
         if (s < p.sequences) {
-            start = p.starts[s];
-            rows = p.starts[s + 1] - start;
+            start = p.known ? p.known_starts[s] : p.starts[s];
+            rows = (p.known ? p.known_starts[s + 1] : p.starts[s + 1]) - start;
         }
         // The last tile is up to last_tokens long.
         int count = rows > 0, sum;
@@ -77,7 +77,8 @@ __device__ __forceinline__ Tile find_tile(const vlm_cuda_attention_hopper &p, in
             tile.row = tile.begin + at;
             tile.tokens = is_last ? rows - at : p.tile_tokens;
             if (p.contexts) {
-                tile.first = p.contexts[tile.sequence] - rows + at + 1;
+                int context = p.known ? p.known_contexts[tile.sequence] : p.contexts[tile.sequence];
+                tile.first = context - rows + at + 1;
                 tile.last = tile.first + tile.tokens - 1;
                 tile.low = max(0, tile.first - p.window);
                 if (tile.first < 1) tile.tokens = 0;
@@ -147,9 +148,12 @@ __device__ __forceinline__ void produce(
     uint32_t value_full = shared_address(board.value_full), value_empty = shared_address(board.value_empty);
     Ring key = {0}, value = {0};
     int count = 0;
+    Tile tile;
+    if (p.known && item_of(0) < total) tile = find_tile(p, item_of(0));
+    wait_for_previous();
     for (int round = 0, item; (item = item_of(round)) < total || (round + 1) * gridDim.x < total; round++) {
         if (item >= total) continue;
-        Tile tile = find_tile(p, item);
+        if (round > 0 || !p.known) tile = find_tile(p, item);
         if (tile.tokens == 0) continue;
         int top = (tile.last - 1) / KEYS, bottom = tile.low / KEYS;
         const int32_t *table = p.tables ? p.tables + tile.sequence * p.table_stride : nullptr;
@@ -547,16 +551,16 @@ extern "C" __global__ void __launch_bounds__(WORKERS + 128, 1)
         }
         barrier_init_fence();
     }
-    wait_for_previous();
     allow_next();
     __syncthreads();
     if (uniform(threadIdx.x >> 7) == 0) {
-        give_registers<GROUPS == 2 ? 24 : 32>();
+        give_registers<GROUPS == 2 ? 40 : 32>();
         int warp = uniform(threadIdx.x >> 5);
+        // What the others read and write comes after what this warp reads.
         if (warp == 0) produce(p, board, queries, keys, values);
         if (warp == 1) clear_values(board, values);
     } else {
-        take_registers<GROUPS == 2 ? 240 : 160>();
+        take_registers<GROUPS == 2 ? 232 : 160>();
         consume(p, board, queries, keys, values);
     }
 #endif

@@ -10,7 +10,9 @@ enum vlm_cuda_hopper_shape {
     VLM_HOPPER_STAGES = 2,
     /// Computing warpgroups of a block, 64 rows each, for heads of up to 64 elements and for wider ones.
     VLM_HOPPER_GROUPS_NARROW = 3,
-    VLM_HOPPER_GROUPS_WIDE = 2
+    VLM_HOPPER_GROUPS_WIDE = 2,
+    /// Sequences that may travel with the parameters.
+    VLM_HOPPER_KNOWN = 64
 };
 
 /// Attention of H = kv_heads * group query heads over contiguous or paged keys and values.
@@ -50,6 +52,11 @@ typedef struct {
     int32_t window;
     /// Multiplies scores before exp2: scale * log2(e).
     float scale_log2;
+    /// Not 0: `known_starts` and `known_contexts` have what `starts` and `contexts` have on the device, so that a block can find its
+    /// tile before the kernels before it are done.
+    int32_t known;
+    int32_t known_starts[VLM_HOPPER_KNOWN + 1];
+    int32_t known_contexts[VLM_HOPPER_KNOWN];
 } vlm_cuda_attention_hopper;
 
 #endif
