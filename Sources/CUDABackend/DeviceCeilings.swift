@@ -36,8 +36,11 @@ extension CUDABackend {
             data: UnsafeRawPointer(buffer.pointer), result: result.pointer.assumingMemoryBound(to: UInt32.self),
             count: Int64(2 * byteCount / 16))
         let kernel = try kernel(.measure, "read_memory", element: .float32)
-        let blocks = Grid(properties.multiprocessors * 4)
-        let read = try medianSeconds(repeats: 7) { try launch(kernel, blocks, block: 512, parameters) }
+        // Few blocks that stay or many that read little: which is faster differs from GPU to GPU.
+        let read =
+            try [properties.multiprocessors * 4, properties.multiprocessors * 64, 2 * byteCount / 16 / 512 / 8].map { blocks in
+                try medianSeconds(repeats: 7) { try launch(kernel, Grid(max(blocks, 1)), block: 512, parameters) }
+            }.min() ?? .infinity
         let half = Tensor(pointer: buffer.pointer, dtype: .uint8, shape: Shape(1, byteCount))
         let other = Tensor(pointer: buffer.pointer + byteCount, dtype: .uint8, shape: Shape(1, byteCount))
         let copied = try medianSeconds(repeats: 7) { try copy(half, into: other) }

@@ -304,6 +304,12 @@ package final class EngineCore {
         return try encoder.encode(images).map { try hostRunner.matrix($0.tensor) }
     }
 
+    /// Encodes images and waits for the device, for measurements; the features are dropped there.
+    package func encodeImages(_ images: [ProcessedImage]) throws {
+        _ = try encoder?.encode(images)
+        try backend.synchronize()
+    }
+
     /// Blocks no sequence owns.
     package var freeBlocks: Int { pool.freeCount }
 }

@@ -43,7 +43,7 @@ package struct WorkEstimate {
 
     private func counting(_ body: (ForwardContext) throws -> Void) throws -> PlanningBackend.Work {
         let before = planner.work
-        try body(ForwardContext(backend: planner, workspace: try Workspace(backend: planner, byteCount: .max / 4)))
+        try body(ForwardContext(backend: planner, workspace: try Workspace(backend: planner, byteCount: 1 << 50)))
         let after = planner.work
         return PlanningBackend.Work(
             operations: after.operations - before.operations, weightBytes: after.weightBytes - before.weightBytes,

@@ -63,7 +63,8 @@ struct DoctorCommand: ParsableCommand {
                         + "\(MemoryPlan.format(each.totalBytes))\(free)")
             }
         } catch {
-            print("cuda: not usable: \(error)")
+            let isDrivers = [.noDriver, .driverTooOld].contains((error as? CUDAError)?.kind)
+            print(isDrivers ? "cuda: not usable for want of a driver" : "cuda: not usable: \(error)")
         }
         for entry in libraries.report { print("\(entry.library): \(entry.finding)") }
         let demo = (try? PipelineSetup.folder(of: "demo")) ?? "not found"

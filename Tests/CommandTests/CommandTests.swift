@@ -338,6 +338,64 @@ struct CommandTests {
             "text model")
     }
 
+    @Test func requestsAreTimedAloneAndTogether() throws {
+        let outcome = try vlm(
+            "bench", qwen, "--requests", "2", "--runs", "1", "--new-tokens", "4", "--prompt-tokens", "40", "--image-size",
+            "56x56",
+            "--device", "cpu", "--output", "json")
+        #expect(outcome.code == 0, "\(outcome.error)")
+        let object = try JSONValue(parsing: Array(outcome.output.utf8), source: "output")
+        for key in [
+            "request_first_token", "request_decode", "text_first_token", "long_prompt", "vision_1", "vision_64", "first_tokens_2",
+            "requests_2", "requests_2_streamed",
+        ] {
+            #expect((object[key]?["median_seconds"]?.doubleValue ?? 0) > 0, "\(key)")
+            #expect((object[key]?["ceiling_share"]?.doubleValue ?? 0) > 0, "\(key)")
+        }
+        #expect(object["requests_2"]?["tokens_per_second"] != nil)
+    }
+
+    // MARK: A machine without a GPU
+
+    /// Where there is a GPU these tests do not apply.
+    private func hasGPU() throws -> Bool { try vlm("doctor", "--device", "cuda", "--quick", "--only", "scatterRows").code == 0 }
+
+    @Test func gpusThatAreNotThereAreRefusedInOneLine() throws {
+        guard try !hasGPU() else { return }
+        expectRefusal(try vlm("run", qwen, "hello", "--device", "cuda"), "driver", "--device cpu")
+        expectRefusal(try vlm("run", qwen, "hello", "--device", "cuda:9", "--dtype", "float16"), "driver")
+        expectRefusal(try vlm("inspect", qwen, "--device", "cuda"), "driver")
+        expectRefusal(try vlm("doctor", "--device", "cuda:x"), "cuda:x")
+        expectRefusal(try vlm("run", qwen, "hello", "--device", "gpu"), "--device gpu")
+    }
+
+    @Test func autoFallsBackWithOneLine() throws {
+        guard try !hasGPU() else { return }
+        let asked = try vlm("run", qwen, "hello", "--device", "auto", "--max-new-tokens", "2", "--ignore-eos")
+        #expect(asked.code == 0)
+        #expect(asked.error.hasPrefix("vlm: running on the CPU: "))
+        #expect(asked.error.filter { $0 == "\n" }.count == 1, "\(asked.error)")
+        // Who names no device is not bothered.
+        let silent = try vlm("run", qwen, "hello", "--max-new-tokens", "2", "--ignore-eos")
+        #expect(silent.code == 0 && silent.error.isEmpty, "\(silent.error)")
+        #expect(silent.output == asked.output)
+    }
+
+    @Test func doctorTellsWhatIsMissing() throws {
+        let outcome = try vlm("doctor", "--quick", "--only", "scatterRows")
+        #expect(outcome.code == 0, "\(outcome.error)")
+        for word in ["driver: ", "NVRTC: ", "cuBLASLt: ", "cpu: ", "kernels, float32: ", "kernels, bfloat16: "] {
+            #expect(outcome.output.contains(word), "\(word)")
+        }
+        guard try !hasGPU() else { return }
+        #expect(outcome.output.contains("cuda: not usable"))
+    }
+
+    @Test func architecturesThatAreNoneAreRefused() throws {
+        expectRefusal(try vlm("doctor", "--compile-kernels", "sm_75"), "sm_75")
+        expectRefusal(try vlm("doctor", "--dtype", "float32"), "--device cuda")
+    }
+
     /// The bad conversation fails alone; the exit code still says that input was at fault.
     @Test func badConversationsInABatch() throws {
         try withFolder { folder in
