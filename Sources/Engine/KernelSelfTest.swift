@@ -88,7 +88,8 @@ package struct KernelSelfTest {
 
     private func cases(_ extent: Extent) -> [Case] {
         var cases =
-            KernelSelfTest.linearCases(extent) + KernelSelfTest.rowCases(extent) + KernelSelfTest.attentionCases(extent)
+            KernelSelfTest.linearCases(extent) + KernelSelfTest.rowCases(extent) + KernelSelfTest.imageCases(extent)
+            + KernelSelfTest.attentionCases(extent)
         if candidate is any AsynchronousBackend {
             cases += KernelSelfTest.recordedCases(extent) + KernelSelfTest.samplingCases(extent)
         }

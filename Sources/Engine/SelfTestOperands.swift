@@ -51,6 +51,14 @@ final class SelfTestOperands {
         return tensor
     }
 
+    /// `[count]` uint8, all values, long runs of the largest and the smallest among them.
+    func bytes(_ count: Int, seed: Int) throws -> Tensor {
+        let numbers = SelfTestOperands.numbers(count, seed: seed, scale: 200)
+        let tensor = try context.workspace.allocate(Shape(count), dtype: .uint8)
+        try context.upload(numbers.map { UInt8(clamping: Int($0) + 128) }, to: tensor)
+        return tensor
+    }
+
     // MARK: Outputs
 
     /// A tensor of NaNs with a guard behind it.
