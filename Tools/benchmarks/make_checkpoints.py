@@ -1,6 +1,6 @@
 """Checkpoints of real size for benchmarks: configuration, tokenizer, chat template, and random weights if asked for.
 
-    python make_checkpoints.py --out FOLDER [--weights] [qwen2-vl-2b] [internvl-256m]
+    python make_checkpoints.py --out FOLDER [--weights] [qwen2-vl-2b] [internvl-256m] [internvl3-2b] [internvl3-8b]
 
 `vlm bench FOLDER/qwen2-vl-2b --weights dummy:0` needs no weights; the peers read theirs from `--weights` (bfloat16, N(0, 0.02)).
 """
@@ -201,13 +201,15 @@ def qwen2_vl_2b(folder: Path) -> None:
     write_generation_config(folder, ids)
 
 
-def internvl_256m(folder: Path) -> None:
-    """The size of SmolVLM-256M in InternVL's form: 512-pixel tiles of 64 tokens from a 12-layer encoder, and SmolLM2-135M's shape."""
+def internvl(
+    folder: Path, ranks: int, image_size: int, tiles: int, image_tokens: int, text: dict, vision: dict
+) -> None:
+    """Configuration, tokenizer and processor of `InternVLForConditionalGeneration`."""
     names = {"context_image_token": "<IMG_CONTEXT>", "end_image_token": "</img>", "start_image_token": "<img>",
              "video_token": "<video>"}  # fmt: skip
     ids = write_tokenizer(
         folder,
-        49262,
+        ranks,
         QWEN_SPECIALS + INTERNVL_SPECIALS,
         names | {"extra_special_tokens": names, "chat_template": INTERNVL_TEMPLATE, "processor_class": "InternVLProcessor"},
     )
@@ -215,37 +217,22 @@ def internvl_256m(folder: Path) -> None:
         folder / "config.json",
         {
             "architectures": ["InternVLForConditionalGeneration"],
-            "downsample_ratio": 0.25,
-            "image_seq_length": 64,
+            "downsample_ratio": 0.25 if image_tokens == 64 else 0.5,
+            "image_seq_length": image_tokens,
             "image_token_id": ids["<IMG_CONTEXT>"],
             "model_type": "internvl",
             "projector_hidden_act": "gelu",
             "text_config": {
-                "architectures": ["LlamaForCausalLM"],
-                "attention_bias": False,
                 "attention_dropout": 0.0,
                 "bos_token_id": ids["<|endoftext|>"],
                 "eos_token_id": ids["<|im_end|>"],
                 "hidden_act": "silu",
-                "head_dim": 64,
-                "hidden_size": 576,
                 "initializer_range": 0.02,
-                "intermediate_size": 1536,
-                "max_position_embeddings": 8192,
-                "mlp_bias": False,
-                "model_type": "llama",
-                "num_attention_heads": 9,
-                "num_hidden_layers": 30,
-                "num_key_value_heads": 3,
-                "rms_norm_eps": 1e-05,
-                "rope_scaling": None,
-                "rope_theta": 100000.0,
-                "tie_word_embeddings": True,
                 "torch_dtype": "bfloat16",
                 "use_cache": True,
-                "vocab_size": 49280,
-            },
-            "tie_word_embeddings": True,
+            }
+            | text,
+            "tie_word_embeddings": text["tie_word_embeddings"],
             "torch_dtype": "bfloat16",
             "transformers_version": "4.52.0",
             "vision_config": {
@@ -253,22 +240,18 @@ def internvl_256m(folder: Path) -> None:
                 "attention_bias": True,
                 "attention_dropout": 0.0,
                 "hidden_act": "gelu",
-                "hidden_size": 768,
-                "image_size": [512, 512],
-                "intermediate_size": 3072,
+                "image_size": [image_size, image_size],
                 "layer_norm_eps": 1e-06,
                 "layer_scale_init_value": 0.1,
                 "model_type": "internvl_vision",
                 "norm_type": "layer_norm",
-                "num_attention_heads": 12,
                 "num_channels": 3,
-                "num_hidden_layers": 12,
-                "patch_size": [16, 16],
                 "use_absolute_position_embeddings": True,
                 "use_mask_token": False,
                 "use_mean_pooling": True,
                 "use_qk_norm": False,
-            },
+            }
+            | vision,
             "vision_feature_layer": -1,
             "vision_feature_select_strategy": "default",
         },
@@ -276,7 +259,7 @@ def internvl_256m(folder: Path) -> None:
     write_json(
         folder / "preprocessor_config.json",
         {
-            "crop_to_patches": True,
+            "crop_to_patches": tiles > 1,
             "do_convert_rgb": True,
             "do_normalize": True,
             "do_rescale": True,
@@ -284,17 +267,81 @@ def internvl_256m(folder: Path) -> None:
             "image_mean": [0.485, 0.456, 0.406],
             "image_std": [0.229, 0.224, 0.225],
             "image_processor_type": "GotOcr2ImageProcessorFast",
-            "max_patches": 12,
+            "max_patches": tiles,
             "min_patches": 1,
             "processor_class": "InternVLProcessor",
             "resample": 3,
             "rescale_factor": 0.00392156862745098,
-            "size": {"height": 512, "width": 512},
+            "size": {"height": image_size, "width": image_size},
         },
     )
-    write_json(folder / "processor_config.json", {"image_seq_length": 64, "processor_class": "InternVLProcessor"})
+    write_json(folder / "processor_config.json", {"image_seq_length": image_tokens, "processor_class": "InternVLProcessor"})
     write_json(folder / "chat_template.json", {"chat_template": INTERNVL_TEMPLATE})
     write_generation_config(folder, ids)
+
+
+def internvl_256m(folder: Path) -> None:
+    """The size of SmolVLM-256M in InternVL's form: 512-pixel tiles of 64 tokens from a 12-layer encoder, and SmolLM2-135M's shape."""
+    internvl(
+        folder,
+        ranks=49262,
+        image_size=512,
+        tiles=12,
+        image_tokens=64,
+        text={
+            "architectures": ["LlamaForCausalLM"],
+            "attention_bias": False,
+            "head_dim": 64,
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "max_position_embeddings": 8192,
+            "mlp_bias": False,
+            "model_type": "llama",
+            "num_attention_heads": 9,
+            "num_hidden_layers": 30,
+            "num_key_value_heads": 3,
+            "rms_norm_eps": 1e-05,
+            "rope_scaling": None,
+            "rope_theta": 100000.0,
+            "tie_word_embeddings": True,
+            "vocab_size": 49280,
+        },
+        vision={"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12,
+                "patch_size": [16, 16]},
+    )  # fmt: skip
+
+
+def internvl3(folder: Path, **text: int) -> None:
+    """InternViT-300M and a Qwen2.5 of InternVL3's size, with one tile of 448 pixels and 256 tokens for each picture."""
+    internvl(
+        folder,
+        ranks=151643,
+        image_size=448,
+        tiles=1,
+        image_tokens=256,
+        text={
+            "architectures": ["Qwen2ForCausalLM"],
+            "max_position_embeddings": 32768,
+            "model_type": "qwen2",
+            "rms_norm_eps": 1e-06,
+            "rope_theta": 1000000.0,
+            "tie_word_embeddings": False,
+            "use_sliding_window": False,
+            "vocab_size": 151674,
+            "num_hidden_layers": 28,
+        }
+        | text,
+        vision={"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24,
+                "patch_size": [14, 14]},
+    )  # fmt: skip
+
+
+def internvl3_2b(folder: Path) -> None:
+    internvl3(folder, hidden_size=1536, num_attention_heads=12, num_key_value_heads=2, intermediate_size=8960)
+
+
+def internvl3_8b(folder: Path) -> None:
+    internvl3(folder, hidden_size=3584, num_attention_heads=28, num_key_value_heads=4, intermediate_size=18944)
 
 
 def write_weights(folder: Path, seed: int) -> None:
@@ -305,11 +352,12 @@ def write_weights(folder: Path, seed: int) -> None:
 
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder))
+    tied = model.config.get_text_config().tie_word_embeddings
     generator = torch.Generator().manual_seed(seed)
     state = {}
     for name, shape in ((name, tensor.shape) for name, tensor in model.named_parameters()):
-        if name == "lm_head.weight":
-            continue  # tied
+        if name == "lm_head.weight" and tied:
+            continue
         tensor = torch.empty(shape, dtype=torch.bfloat16).normal_(0, 0.02, generator=generator)
         if name.endswith("weight") and "norm" in name or "ln_q.weight" in name:
             tensor += 1
@@ -321,16 +369,17 @@ def write_weights(folder: Path, seed: int) -> None:
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-CHECKPOINTS = {"qwen2-vl-2b": qwen2_vl_2b, "internvl-256m": internvl_256m}
+SMALL = {"qwen2-vl-2b": qwen2_vl_2b, "internvl-256m": internvl_256m}
+CHECKPOINTS = SMALL | {"internvl3-2b": internvl3_2b, "internvl3-8b": internvl3_8b}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[[], *CHECKPOINTS], default=[], metavar="NAME")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--weights", action="store_true", help="write model.safetensors too (4.4 GB and 0.5 GB)")
+    parser.add_argument("--weights", action="store_true", help="write model.safetensors too (4.4 GB and 0.5 GB, 4.2 GB and 15.9 GB)")
     arguments = parser.parse_args()
-    for seed, name in enumerate(arguments.names or CHECKPOINTS):
+    for seed, name in enumerate(arguments.names or SMALL):
         folder = arguments.out / name
         folder.mkdir(parents=True, exist_ok=True)
         CHECKPOINTS[name](folder)
