@@ -20,6 +20,7 @@ extension KernelSelfTest {
             for (out, input) in features {
                 cases.append(linear("accumulate", rows, out, input, .accumulate))
                 cases.append(scaled(rows, out, input))
+                cases.append(folded(rows, out, input))
                 cases.append(logits(rows, out, input))
                 for activation in activations {
                     cases.append(linear("\(activation.rawValue)", rows, out, input, .activation(activation)))
@@ -95,6 +96,24 @@ extension KernelSelfTest {
             try operands.backend.linear(
                 try operands.activations(Shape(rows, input), seed: 1), try operands.linear(out, input, seed: 2),
                 epilogue: .scaledAccumulate(scale: try operands.parameters(Shape(out), seed: 5)), into: result)
+            return [result]
+        }
+    }
+
+    /// Outputs scaled for good where the backend does that, against scaling in each product.
+    private static func folded(_ rows: Int, _ out: Int, _ input: Int) -> Case {
+        Case(name: name("scaleOutputs", rows, out, input)) { operands in
+            let (backend, result) = (operands.backend, try operands.activations(Shape(rows, out), seed: 3))
+            let x = try operands.activations(Shape(rows, input), seed: 1)
+            let weight = try operands.linear(out, input, seed: 2)
+            let isFolded = try backend.scaleOutputs(of: weight, by: operands.hostParameters(out, seed: 5))
+            _ = try backend.finishLoading()
+            let epilogue =
+                try isFolded
+                ? .accumulate
+                : LinearEpilogue.scaledAccumulate(
+                    scale: operands.parameters(Shape(out), seed: 5))
+            try backend.linear(x, weight, epilogue: epilogue, into: result)
             return [result]
         }
     }

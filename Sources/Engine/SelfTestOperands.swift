@@ -32,6 +32,11 @@ final class SelfTestOperands {
         try context.upload(SelfTestOperands.numbers(shape.count, seed: seed, scale: scale), shape: shape)
     }
 
+    /// The numbers of ``parameters(_:seed:scale:)`` as a checkpoint gives them.
+    func hostParameters(_ count: Int, seed: Int) -> HostTensor {
+        SelfTestOperands.host(SelfTestOperands.numbers(count, seed: seed), [count])
+    }
+
     func linear(
         _ outFeatures: Int, _ inFeatures: Int, seed: Int, combine: LinearWeight.Combine = .concatenated, bias: Bool = true
     ) throws -> LinearWeight {
