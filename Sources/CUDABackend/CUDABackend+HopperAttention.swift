@@ -81,10 +81,11 @@ extension CUDABackend {
         return plan.isWorthIt ? plan : nil
     }
 
-    /// Puts the lengths of few sequences beside the parameters; those of a step being recorded change from replay to replay.
+    /// Puts the lengths of few sequences beside the parameters; those of cached contexts change from replay to replay of a
+    /// recorded step.
     private func tell(_ parameters: inout vlm_cuda_attention_hopper, starts: [Int32], contexts: [Int32]?) {
         parameters.sequences = Int32(starts.count - 1)
-        guard !isRecording, starts.count - 1 <= Int(VLM_HOPPER_KNOWN.rawValue) else { return }
+        guard contexts == nil || !isRecording, starts.count - 1 <= Int(VLM_HOPPER_KNOWN.rawValue) else { return }
         parameters.known = 1
         withUnsafeMutableBytes(of: &parameters.known_starts) { known in
             starts.withUnsafeBytes { known.copyMemory(from: $0) }

@@ -49,8 +49,12 @@ final class TileEncoder: VisionEncoder {
     private let connector: Connector
     let parameterCount: Int
 
-    /// Rows of all tiles of a group, at most (but at least one tile).
-    private static let rowsPerGroup = 4608
+    private let recorded = RecordedPasses()
+
+    /// Rows of all tiles of a group, at most (but at least one tile): few enough for a processor's caches, enough to fill a GPU.
+    private static func rowsPerGroup(_ device: Device) -> Int { device == .cpu ? 4608 : 16640 }
+    /// Groups of at most this many rows are replayed where that can be done; larger ones keep a GPU busier than their launches the host.
+    private static let recordedRows = 4608
 
     init(_ config: TileEncoderConfig, tower: LayerScope, connector scope: LayerScope) throws {
         let loader = tower.loader
@@ -96,41 +100,71 @@ final class TileEncoder: VisionEncoder {
     func encode(_ images: [ProcessedImage], context: ForwardContext, into features: [Tensor]) throws {
         try check(images, features)
         let tiles = images.enumerated().flatMap { index, image in (0..<image.dimensions[0]).map { (image: index, tile: $0) } }
-        let group = max(1, TileEncoder.rowsPerGroup / (1 + config.side * config.side))
-        try context.workspace.scope {
-            let pictures = try UploadedPictures(images, context: context)
-            let places = pictures.map(tilePlaces) ?? []
-            for first in stride(from: 0, to: tiles.count, by: group) {
-                let range = first..<min(first + group, tiles.count)
-                let part = Array(tiles[range])
-                try context.workspace.scope {
-                    let x = try embed(count: part.count, context: context) {
-                        guard let pictures else {
-                            return try pixelRows(part.map { (images[$0.image], $0.tile) }, context: context)
-                        }
-                        return try pictures.rows(
-                            places[range].flatMap(patchCorners), patchSize: config.patchSize, frames: 1, context: context)
-                    }
-                    try encode(x, part, context: context, into: features)
-                }
-            }
+        let group = max(1, TileEncoder.rowsPerGroup(context.backend.device) / rowsPerTile)
+        for first in stride(from: 0, to: tiles.count, by: group) {
+            let part = Array(tiles[first..<min(first + group, tiles.count)])
+            try context.workspace.scope { try encode(part, of: images, context: context, into: features) }
         }
     }
 
-    /// Patch embeddings with positions, `[tiles · (1 + patches), D]`.
-    ///
-    /// - Parameter patches: `[tiles · (1 + patches), 3 · patch · patch]`, zeros for the class tokens.
-    private func embed(count: Int, context: ForwardContext, patches: () throws -> Tensor) throws -> Tensor {
-        let rows = 1 + config.side * config.side
-        let x = try context.activations(Shape(count * rows, config.width))
+    private var rowsPerTile: Int { 1 + config.side * config.side }
+
+    /// Encodes a group. What depends on its images comes after the memory of the tower, so that every group of as many tiles finds that
+    /// in the same place.
+    private func encode(
+        _ tiles: [(image: Int, tile: Int)], of images: [ProcessedImage], context: ForwardContext, into features: [Tensor]
+    ) throws {
+        let (count, backend) = (tiles.count, context.backend)
+        let x = try context.activations(Shape(count * rowsPerTile, config.width))
+        let projected = try context.activations(Shape(count * config.tokensPerTile, config.outputWidth))
+        let segments = try Segments((0...count).map { Int32($0 * rowsPerTile) }, context: context)
+        let merging = try context.upload(shuffle(tiles: count))
+        try embed(tiles, of: images, context: context, into: x)
+        func tower() throws {
+            try context.workspace.scope {
+                try encode(x, segments: segments, merging: merging, context: context, into: projected)
+            }
+        }
+        if x.rows <= TileEncoder.recordedRows {
+            try recorded.run(shape: [count], place: x, on: backend, tower)
+        } else {
+            try tower()
+        }
+        let tokens = config.tokensPerTile
+        var first = 0
+        while first < count {
+            // Tiles of one image lie together, here and in its features.
+            let (image, tile) = tiles[first]
+            var end = first + 1
+            while end < count, tiles[end].image == image { end += 1 }
+            try backend.copy(
+                projected.rows(first * tokens..<end * tokens),
+                into: features[image].rows(tile * tokens..<(tile + end - first) * tokens))
+            first = end
+        }
+    }
+
+    /// Patch embeddings with positions into `x [tiles · (1 + patches), D]`.
+    private func embed(
+        _ tiles: [(image: Int, tile: Int)], of images: [ProcessedImage], context: ForwardContext, into x: Tensor
+    ) throws {
         try context.workspace.scope {
-            let indices = try context.upload((0..<count).flatMap { _ in 0..<Int32(rows) })
+            let indices = try context.upload(tiles.flatMap { _ in 0..<Int32(rowsPerTile) })
             try context.backend.gatherRows(start.tensor, indices: indices, into: x)
         }
         try context.workspace.scope {
-            try context.backend.linear(try patches(), patchEmbedding, epilogue: .accumulate, into: x)
+            // Patches with zeros for the class tokens.
+            let patches: Tensor
+            let shown = tiles[0].image...tiles[tiles.count - 1].image
+            if let pictures = try UploadedPictures(Array(images[shown]), context: context) {
+                let places = tilePlaces(pictures).dropFirst(tiles[0].tile).prefix(tiles.count)
+                patches = try pictures.rows(
+                    places.flatMap(patchCorners), patchSize: config.patchSize, frames: 1, context: context)
+            } else {
+                patches = try pixelRows(tiles.map { (images[$0.image], $0.tile) }, context: context)
+            }
+            try context.backend.linear(patches, patchEmbedding, epilogue: .accumulate, into: x)
         }
-        return x
     }
 
     /// Of all tiles, the first pixel and the pixels in a line of the picture.
@@ -185,36 +219,15 @@ final class TileEncoder: VisionEncoder {
         return rows
     }
 
-    private func encode(_ x: Tensor, _ tiles: [(image: Int, tile: Int)], context: ForwardContext, into features: [Tensor]) throws
-    {
-        let patches = config.side * config.side
-        let segments = try Segments((0...tiles.count).map { Int32($0 * (1 + patches)) }, context: context)
+    /// Embedded tiles to feature rows `projected [tiles · tokens, outputWidth]`; `x` is overwritten.
+    private func encode(
+        _ x: Tensor, segments: Segments, merging: Tensor, context: ForwardContext, into projected: Tensor
+    ) throws {
         for block in blocks { try block.forward(x, segments: segments, rotary: nil, context: context) }
         try finalNorm?(x, into: x, backend: context.backend)
-        let shuffled = try context.activations(
-            Shape(tiles.count * config.tokensPerTile * config.merge * config.merge, config.width))
-        try context.backend.gatherRows(x, indices: try context.upload(shuffle(tiles: tiles.count)), into: shuffled)
-        let hidden = try connector.hidden(shuffled, context: context)
-        let tokens = config.tokensPerTile
-        // Tiles of one image lie together, here and in its features.
-        if let (image, tile) = tiles.first, tiles.last?.image == image {
-            let place = features[image].rows(tile * tokens..<(tile + tiles.count) * tokens)
-            try connector.project(hidden, into: place, context: context)
-            return
-        }
-        // One product for all images, as one image's rows are too few to fill a GPU.
-        let projected = try context.activations(Shape(hidden.rows, config.outputWidth))
-        try connector.project(hidden, into: projected, context: context)
-        var first = 0
-        while first < tiles.count {
-            let (image, tile) = tiles[first]
-            var end = first + 1
-            while end < tiles.count, tiles[end].image == image { end += 1 }
-            try context.backend.copy(
-                projected.rows(first * tokens..<end * tokens),
-                into: features[image].rows(tile * tokens..<(tile + end - first) * tokens))
-            first = end
-        }
+        let shuffled = try context.activations(Shape(merging.count, config.width))
+        try context.backend.gatherRows(x, indices: merging, into: shuffled)
+        try connector.project(try connector.hidden(shuffled, context: context), into: projected, context: context)
     }
 
     /// For each merged patch of each feature row, its row of the tower: pixel shuffle as one gather, without the class token.
