@@ -20,51 +20,7 @@ extension KernelSelfTest {
         }
         for rows in full ? [1, 9, 331] : [9] { cases.append(rotaryTables(rows)) }
         for rows in full ? [1, 16, 67, 331] : [7] { cases += moves(rows) + elementwise(rows) }
-        for patch in full ? [14, 16, 7] : [14] { cases.append(patchRows(patchSize: patch)) }
-        for (rows, inner) in full ? [(1, 3 * 448), (301, 3), (64, 3 * 97)] : [(5, 9)] { cases.append(resample(rows, inner)) }
         return cases
-    }
-
-    /// Bytes from 0 to 255 on the device.
-    private static func bytes(_ count: Int, seed: Int, _ operands: SelfTestOperands) throws -> Tensor {
-        let tensor = try operands.context.workspace.allocate(Shape(count), dtype: .uint8)
-        try SelfTestOperands.numbers(count, seed: seed).map { UInt8(truncatingIfNeeded: Int($0 * 255)) }
-            .withUnsafeBytes { try operands.backend.upload($0, to: tensor) }
-        return tensor
-    }
-
-    /// Overlapping patches of one picture, and a row of zeros.
-    private static func patchRows(patchSize: Int) -> Case {
-        Case(name: "patchRows of \(patchSize)") { operands in
-            let (width, height, frames) = (83, 61, 2)
-            let out = try operands.output(Shape(11, 3 * frames * patchSize * patchSize))
-            let corners = (0..<11).flatMap { row -> [Int32] in
-                row == 6
-                    ? [-1, 0] : [Int32(row * 5 % (width - patchSize) + row * 7 % (height - patchSize) * width), Int32(width)]
-            }
-            try operands.backend.patchRows(
-                try bytes(3 * width * height, seed: 31, operands), samples: try operands.parameters(Shape(3, 256), seed: 32),
-                corners: try operands.context.upload(corners).reshaped(Shape(11, 2)), patchSize: patchSize, frames: frames,
-                into: out)
-            return [out]
-        }
-    }
-
-    /// One axis of a resize, with weights that overshoot as a cubic's do.
-    private static func resample(_ outer: Int, _ inner: Int) -> Case {
-        Case(name: "resample \(outer)x97x\(inner) to 41", precision: .exact) { operands in
-            let (source, out, taps, precision) = (97, 41, 7, 22)
-            let result = try operands.context.workspace.allocate(Shape(outer, out, inner), dtype: .uint8)
-            let weights = (0..<out * taps).map { index -> Int32 in
-                let shape: [Int32] = [-2, 3, 9, 16, 9, 3, -2]
-                return shape[index % taps] * Int32((1 << precision) / 36) + Int32(index % 5)
-            }
-            try operands.backend.resample(
-                try bytes(outer * source * inner, seed: 33, operands).reshaped(Shape(outer, source, inner)),
-                starts: try operands.context.upload((0..<out).map { Int32($0 * (source - taps) / (out - 1)) }),
-                weights: try operands.context.upload(weights).reshaped(Shape(out, taps)), precision: precision, into: result)
-            return [result]
-        }
     }
 
     private static func norms(_ rows: Int, _ width: Int) -> [Case] {

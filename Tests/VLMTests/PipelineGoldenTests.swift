@@ -6,8 +6,26 @@ import VLM
 
 /// The whole way of a request against transformers: messages and picture files in, token ids, logits and answers out.
 struct PipelineGoldenTests {
-    private func open(_ golden: Golden, dtype: EngineConfig.Precision = .float32) async throws -> Pipeline {
-        try await Pipeline(model: golden.checkpoint, engineConfig: EngineConfig(device: .cpu, dtype: dtype, maxBatchSize: 4))
+    /// The CPU, and a GPU where there is one.
+    enum Place: CaseIterable {
+        case cpu, gpu
+
+        var choice: EngineConfig.DeviceChoice { self == .cpu ? .cpu : .cuda(0) }
+
+        static let here: [Place] = {
+            let setup = try? PipelineSetup(
+                model: Golden("qwen3").checkpoint, engineConfig: EngineConfig(device: .cuda(0)), visionConfig: VisionConfig(),
+                options: PipelineOptions())
+            return setup == nil ? [.cpu] : [.cpu, .gpu]
+        }()
+    }
+
+    private func open(
+        _ golden: Golden, on place: Place = .cpu, dtype: EngineConfig.Precision = .float32
+    ) async throws -> Pipeline {
+        // A count of blocks: tests run side by side, and none may take the device's memory for itself.
+        let config = EngineConfig(device: place.choice, dtype: dtype, maxBatchSize: 4, cacheMaxEntryCount: 300)
+        return try await Pipeline(model: golden.checkpoint, engineConfig: config)
     }
 
     private func prompt(_ item: GoldenCase, of golden: Golden) throws -> Prompt {
@@ -20,9 +38,11 @@ struct PipelineGoldenTests {
         Array(zip(item.greedyTokens, item.margins).prefix { $0.1 > 1e-3 }.map(\.0))
     }
 
-    @Test(arguments: Golden.all) func tokensLogitsAndAnswersAreTheReferences(fixture: String) async throws {
+    @Test(arguments: Golden.all, Place.here) func tokensLogitsAndAnswersAreTheReferences(
+        fixture: String, on place: Place
+    ) async throws {
         let golden = try Golden(fixture)
-        let pipeline = try await open(golden)
+        let pipeline = try await open(golden, on: place)
         for item in golden.cases {
             let prompt = try prompt(item, of: golden)
             let trace = try await pipeline.trace(prompt)
@@ -38,9 +58,11 @@ struct PipelineGoldenTests {
         try await pipeline.close()
     }
 
-    @Test(arguments: Golden.all) func bfloat16IsAsCloseAsTheReferencesOwn(fixture: String) async throws {
+    @Test(arguments: Golden.all, Place.here) func bfloat16IsAsCloseAsTheReferencesOwn(
+        fixture: String, on place: Place
+    ) async throws {
         let golden = try Golden(fixture)
-        let pipeline = try await open(golden, dtype: .bfloat16)
+        let pipeline = try await open(golden, on: place, dtype: .bfloat16)
         for item in golden.cases {
             let trace = try await pipeline.trace(try prompt(item, of: golden))
             let error = relativeL2(trace.logits.values, try item.floats("logits").values)
