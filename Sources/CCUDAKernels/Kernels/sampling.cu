@@ -97,6 +97,7 @@ enum Quantity { by_count, by_probability, by_choice };
 template <Quantity quantity, typename Target>
 __device__ __forceinline__ uint64_t select(Row &row, Target target_of) {
     SelectionSpace &s = row.space;
+    const bool was_listed = row.is_listed;
     uint64_t before = 0, target = 0;
     // Digits that the group under search shares: first of the distance to the peak, later of the rank itself.
     uint32_t group = 0;
@@ -248,8 +249,8 @@ __device__ __forceinline__ uint64_t select(Row &row, Target target_of) {
             total += s.masses[i];
             if (s.list[i] < own) sum += s.masses[i];
         }
-        // A target that was known before the list is the same now; a list of all gives a total of its own.
-        if (row.is_listed) target = target_of(total);
+        // A list that was made just now ends with the answer's bin; the target came from the total of all.
+        if (was_listed) target = target_of(total);
         if (sum <= target && target < sum + own_mass) s.answer = own;
     }
     __syncthreads();
