@@ -61,7 +61,7 @@ extension CUDABackend {
         parameters.split_tiles = Int32(plan.splitTiles)
         parameters.share = Int32(plan.splitTiles * plan.blocks / plan.workers)
         parameters.longer_shares = Int32(plan.splitTiles * plan.blocks % plan.workers)
-        parameters.weights_once = plan.tokenTiles <= plan.group ? 1 : 0
+        parameters.weights_once = plan.tokenTiles == 1 ? 1 : 0
         try launch(
             entry.kernel, Grid(plan.workers * blocksPerWorker), block: Int(VLM_CUDA_GEMM_THREADS),
             sharedBytes: plan.sharedBytes(finish.kind), cluster: blocksPerWorker, overlaps: true, parameters)
