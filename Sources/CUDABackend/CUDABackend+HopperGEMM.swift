@@ -18,39 +18,37 @@ extension CUDABackend {
         let key = HopperGEMMPlans.Key(
             tokens: x.rows, features: features, inFeatures: weight.inFeatures, epilogue: finish.kind.rawValue,
             activation: finish.activation.rawValue)
-        let (partials, partialBytes) = scratch(.partials)
         let entry = try hopperPlans.entry(key) {
-            let plan = HopperGEMMPlan(
-                tokens: x.rows, features: features, inFeatures: weight.inFeatures, epilogue: finish.kind,
-                multiprocessors: properties.multiprocessors, partialBytes: partialBytes)
+            guard
+                let plan = HopperGEMMPlan(
+                    tokens: x.rows, features: features, inFeatures: weight.inFeatures, epilogue: finish.kind,
+                    activation: finish.activation, multiprocessors: properties.multiprocessors)
+            else { return nil }
             return HopperGEMMPlans.Entry(
                 plan: plan, kernel: try kernel(.gemm, "gemm", option: plan.tile.option(finish.kind, finish.activation)))
         }
-        let plan = entry.plan
-        let blocksPerWorker = plan.tile.isPair ? 2 : 1
+        guard let entry else { return false }
+        let (plan, tile) = (entry.plan, entry.plan.tile)
         let depth = Int(VLM_CUDA_GEMM_DEPTH)
 
         var parameters = vlm_cuda_gemm()
         parameters.weight = try tensorMap(
             packed.pointer, dtype: x.dtype, rows: features, columns: weight.inFeatures, rowStride: packed.rowStride,
-            boxRows: 128 * plan.tile.halves, boxColumns: depth, swizzle: .bytes128)
+            boxRows: tile.features, boxColumns: depth, swizzle: .bytes128)
         parameters.x = try tensorMap(
             x.pointer, dtype: x.dtype, rows: x.rows, columns: weight.inFeatures, rowStride: stride(x),
-            boxRows: plan.tile.tokens / blocksPerWorker, boxColumns: depth, swizzle: .bytes128)
-        if isFloat32 {
-            parameters.out = out.pointer
-            parameters.out_stride = Int64(out.rowStride)
-        } else {
+            boxRows: tile.isPair ? tile.tokens / 2 : tile.tokens, boxColumns: depth, swizzle: .bytes128)
+        parameters.out = out.pointer
+        parameters.out_stride = Int64(out.rowStride)
+        if !isFloat32 && !tile.isSplit {
             let isGated = finish.kind == VLM_CUDA_GEMM_GATED
             parameters.out_map = try tensorMap(
                 out.pointer, dtype: x.dtype, rows: out.rows, columns: out.width, rowStride: stride(out),
-                boxRows: Int(vlm_cuda_gemm_chunk(Int32(plan.tile.tokens))), boxColumns: isGated ? depth / 2 : depth,
+                boxRows: Int(vlm_cuda_gemm_chunk(Int32(tile.tokens))), boxColumns: isGated ? depth / 2 : depth,
                 swizzle: isGated ? .bytes64 : .bytes128)
         }
         parameters.bias = (weight.bias?.pointer.assumingMemoryBound(to: Float.self)).map { UnsafePointer($0) }
         parameters.scale = (finish.scale?.pointer.assumingMemoryBound(to: Float.self)).map { UnsafePointer($0) }
-        parameters.partials = partials.assumingMemoryBound(to: Float.self)
-        parameters.counters = scratch(.counters).pointer.assumingMemoryBound(to: UInt32.self)
         parameters.tokens = Int32(x.rows)
         parameters.features = Int32(features)
         parameters.out_features = Int32(out.width)
@@ -58,13 +56,10 @@ extension CUDABackend {
         parameters.feature_tiles = Int32(plan.featureTiles)
         parameters.token_tiles = Int32(plan.tokenTiles)
         parameters.group = Int32(plan.group)
-        parameters.split_tiles = Int32(plan.splitTiles)
-        parameters.share = Int32(plan.splitTiles * plan.blocks / plan.workers)
-        parameters.longer_shares = Int32(plan.splitTiles * plan.blocks % plan.workers)
         parameters.weights_once = plan.tokenTiles == 1 ? 1 : 0
         try launch(
-            entry.kernel, Grid(plan.workers * blocksPerWorker), block: Int(VLM_CUDA_GEMM_THREADS),
-            sharedBytes: plan.sharedBytes(finish.kind), cluster: blocksPerWorker, overlaps: true, parameters)
+            entry.kernel, Grid(plan.workers * plan.cluster), block: Int(VLM_CUDA_GEMM_THREADS),
+            sharedBytes: tile.sharedBytes(finish.kind), cluster: plan.cluster, overlaps: true, parameters)
         return true
     }
 

@@ -1,143 +1,135 @@
 package import CCUDAKernels
 import Tensors
 
-/// The tile of gemm.cu: `128 · halves` features by `tokens`, in pairs of blocks that share their tokens or alone.
+/// The tile of gemm.cu and who works on it.
 package struct HopperTile: Hashable, Sendable {
     package let tokens: Int
+    /// Each group of four warps multiplies `64 · halves` features.
     package let halves: Int
-    package let isPair: Bool
+    package let scheme: vlm_cuda_gemm_scheme.RawValue
 
-    init(tokens: Int, halves: Int = 1, isPair: Bool = false) {
+    init(tokens: Int, halves: Int, _ scheme: vlm_cuda_gemm_scheme) {
         self.tokens = tokens
         self.halves = halves
-        self.isPair = isPair
+        self.scheme = scheme.rawValue
     }
 
+    package var isPair: Bool { scheme == VLM_CUDA_GEMM_PAIR.rawValue || scheme == VLM_CUDA_GEMM_ALTERNATE_PAIR.rawValue }
+    package var alternates: Bool {
+        scheme == VLM_CUDA_GEMM_ALTERNATE.rawValue || scheme == VLM_CUDA_GEMM_ALTERNATE_PAIR.rawValue
+    }
+    package var isSplit: Bool { scheme == VLM_CUDA_GEMM_SPLIT.rawValue }
+    package var features: Int { Int(vlm_cuda_gemm_features(Int32(halves), Int32(scheme))) }
+
     /// The tiles that programs are compiled for: enough to cut any number of tokens with little waste, few enough to compile.
-    package static let all: [HopperTile] =
-        [32, 64, 96, 128, 160, 176, 208, 256].map { HopperTile(tokens: $0) }
-        + [64, 96, 128, 176].map { HopperTile(tokens: $0, halves: 2) }
-        + [176, 208, 256].map { HopperTile(tokens: $0, isPair: true) }
-        + [128, 176].map { HopperTile(tokens: $0, halves: 2, isPair: true) }
+    package static let all: [HopperTile] = {
+        let schemes = [
+            VLM_CUDA_GEMM_TOGETHER, VLM_CUDA_GEMM_PAIR, VLM_CUDA_GEMM_ALTERNATE, VLM_CUDA_GEMM_ALTERNATE_PAIR,
+            VLM_CUDA_GEMM_SPLIT,
+        ]
+        return schemes.flatMap { scheme in
+            let single = [32, 64, 96, 112, 128, 144, 176, 208, 256].map { HopperTile(tokens: $0, halves: 1, scheme) }
+            let double = [64, 96, 112, 128, 144].map { HopperTile(tokens: $0, halves: 2, scheme) }
+            // Alternating groups have a tile each; with one half it would be too small to feed.
+            return single.filter { !$0.alternates } + double
+        }
+    }()
 
     /// `VLM_OPTION` of the program for this tile.
     func option(_ epilogue: vlm_cuda_gemm_epilogue, _ activation: vlm_cuda_activation) -> Int {
         Int(
             vlm_cuda_gemm_option(
-                Int32(tokens), Int32(halves), isPair ? 1 : 0, Int32(epilogue.rawValue), Int32(activation.rawValue), 0))
+                Int32(tokens), Int32(halves), Int32(scheme), Int32(epilogue.rawValue), Int32(activation.rawValue), 0))
+    }
+
+    /// Bytes of dynamic shared memory of a launch.
+    func sharedBytes(_ epilogue: vlm_cuda_gemm_epilogue) -> Int {
+        Int(vlm_cuda_gemm_shared_bytes(Int32(tokens), Int32(halves), Int32(scheme), Int32(epilogue.rawValue)))
     }
 }
 
-/// How gemm.cu multiplies one shape: which tile, and who does which part.
+/// How gemm.cu multiplies one shape: which tile, and how many blocks.
 package struct HopperGEMMPlan {
     package let tile: HopperTile
-    /// Blocks, or pairs of them.
+    /// Blocks of a cluster: they share tokens, or one tile.
+    package let cluster: Int
+    /// Blocks or clusters of them.
     package let workers: Int
     package let featureTiles: Int
     package let tokenTiles: Int
     /// Token tiles that are done before the next features'.
     package let group: Int
-    /// Tiles cut along K so that workers have equal shares.
-    package let splitTiles: Int
+    /// Steps along K.
     package let blocks: Int
-    /// Estimated microseconds.
-    let cost: Double
+    /// Estimated cycles.
+    package let cost: Double
 
     /// The cheapest plan; which one depends on nothing but the arguments.
-    ///
-    /// - Parameters:
-    ///   - partialBytes: scratch memory for the parts of split tiles.
-    package init(
-        tokens: Int, features: Int, inFeatures: Int, epilogue: vlm_cuda_gemm_epilogue, multiprocessors: Int, partialBytes: Int
+    package init?(
+        tokens: Int, features: Int, inFeatures: Int, epilogue: vlm_cuda_gemm_epilogue, activation: vlm_cuda_activation,
+        multiprocessors: Int
     ) {
         var best: HopperGEMMPlan?
         for tile in HopperTile.all {
-            for rounds in 0..<3 {
+            for cluster in tile.isSplit ? 2...8 : tile.isPair ? 2...2 : 1...1 {
                 let plan = HopperGEMMPlan(
-                    tile, splitting: rounds, tokens: tokens, features: features, inFeatures: inFeatures, epilogue: epilogue,
-                    multiprocessors: multiprocessors, partialBytes: partialBytes)
+                    tile, cluster: cluster, tokens: tokens, features: features, inFeatures: inFeatures, epilogue: epilogue,
+                    activation: activation, multiprocessors: multiprocessors)
                 if let plan, plan.cost < best?.cost ?? .infinity { best = plan }
             }
         }
-        // The first tile without splitting is always possible.
-        self =
-            best
-            ?? HopperGEMMPlan(
-                tile: HopperTile.all[0], workers: 1, featureTiles: (features + 127) / 128, tokenTiles: (tokens + 31) / 32,
-                group: 1,
-                splitTiles: 0, blocks: (inFeatures + 63) / 64, cost: .infinity)
+        guard let best else { return nil }
+        self = best
     }
 
-    private init(
-        tile: HopperTile, workers: Int, featureTiles: Int, tokenTiles: Int, group: Int, splitTiles: Int, blocks: Int, cost: Double
+    private init?(
+        _ tile: HopperTile, cluster: Int, tokens: Int, features: Int, inFeatures: Int, epilogue: vlm_cuda_gemm_epilogue,
+        activation: vlm_cuda_activation, multiprocessors: Int
     ) {
         self.tile = tile
-        self.workers = workers
-        self.featureTiles = featureTiles
-        self.tokenTiles = tokenTiles
-        self.group = group
-        self.splitTiles = splitTiles
-        self.blocks = blocks
-        self.cost = cost
-    }
-
-    /// - Parameter splitting: 0: no tile is cut; 1: the tiles that do not fill the last round; 2: those and one round more, so that
-    ///   shares are long.
-    private init?(
-        _ tile: HopperTile, splitting: Int, tokens: Int, features: Int, inFeatures: Int, epilogue: vlm_cuda_gemm_epilogue,
-        multiprocessors: Int, partialBytes: Int
-    ) {
-        let blocksPerWorker = tile.isPair ? 2 : 1
-        let height = 128 * tile.halves
-        let featureTiles = (features + height * blocksPerWorker - 1) / (height * blocksPerWorker)
-        let tokenTiles = (tokens + tile.tokens - 1) / tile.tokens
+        self.cluster = cluster
+        let height = tile.features
+        let across = tile.isPair ? 2 * height : height
+        featureTiles = (features + across - 1) / across
+        tokenTiles = (tokens + tile.tokens - 1) / tile.tokens
         let tiles = featureTiles * tokenTiles
-        let blocks = (inFeatures + Int(VLM_CUDA_GEMM_DEPTH) - 1) / Int(VLM_CUDA_GEMM_DEPTH)
-        var workers = multiprocessors / blocksPerWorker
-        guard workers > 0 else { return nil }
-        let rest = tiles % workers
-        var splitTiles = 0
-        if splitting > 0 {
-            guard rest != 0 else { return nil }
-            splitTiles = rest + (splitting == 2 ? workers : 0)
-            guard splitTiles <= tiles, 2 * blocksPerWorker * workers * height * tile.tokens * 4 <= partialBytes else {
-                return nil
+        blocks = (inFeatures + Int(VLM_CUDA_GEMM_DEPTH) - 1) / Int(VLM_CUDA_GEMM_DEPTH)
+        let most = multiprocessors / cluster
+        guard most > 0, tiles <= Int(Int32.max) / 256 else { return nil }
+        // A cluster that splits a tile does one. Large clusters do not fill every part of the chip.
+        if tile.isSplit {
+            guard tiles <= (cluster > 2 ? multiprocessors * 31 / 32 / cluster : most), 2 * cluster <= blocks else { return nil }
+        }
+        workers = min(most, tiles)
+        let used = Double(workers * cluster)
+
+        // Cycles of one step: the tensor cores do 2048 products a cycle, the second-level cache brings about 64 bytes, and all
+        // multiprocessors together read about 1900 bytes of weights from memory.
+        let bytes = Double((height + tile.tokens / (tile.isPair ? 2 : 1)) * 128)
+        let step = max(Double(height * tile.tokens) / 32, bytes / 64, Double(height * 128) * used / 1900)
+        let perResult: Double =
+            switch epilogue {
+            case VLM_CUDA_GEMM_ACTIVATE: activation == VLM_CUDA_RELU ? 10 : 40
+            case VLM_CUDA_GEMM_GATED: 16
+            case VLM_CUDA_GEMM_ACCUMULATE: 14
+            default: 10
             }
-            // At least two steps for each share.
-            workers = tiles == splitTiles ? max(1, min(workers, splitTiles * blocks / 2)) : workers
-            guard splitTiles * blocks >= workers else { return nil }
-        } else {
-            workers = min(workers, tiles)
+        let results = Double(tile.tokens * tile.halves)
+        let finish = 700 + perResult * results
+        let rounds = Double((tiles + workers - 1) / workers)
+        let mainloop = Double(blocks) * step
+        switch tile.scheme {
+        case VLM_CUDA_GEMM_SPLIT.rawValue:
+            let share = Double((blocks + cluster - 1) / cluster)
+            cost = 7500 + share * step + 8 * results + finish / Double(cluster)
+        case VLM_CUDA_GEMM_ALTERNATE.rawValue, VLM_CUDA_GEMM_ALTERNATE_PAIR.rawValue:
+            cost = (tile.isPair ? 6000 : 4500) + rounds * (mainloop + 300) + 0.6 * finish
+        default:
+            cost = (tile.isPair ? 6000 : 4500) + rounds * (mainloop + finish)
         }
-        guard tiles <= Int(Int32.max) / max(blocks, 256) else { return nil }
-
-        // Cycles of one step: the tensor cores do 2048 products a cycle; the second-level cache brings about 40 bytes.
-        let multiplying = Double(4 * height * tile.tokens / 128) * 1.06
-        let bytes = Double(128 * (height + tile.tokens / blocksPerWorker))
-        let step = max(multiplying, bytes / 40)
-        // What lies between the last product of a tile and the first of the next.
-        let perResult = epilogue == VLM_CUDA_GEMM_ACTIVATE ? 14.0 : epilogue == VLM_CUDA_GEMM_ACCUMULATE ? 8.0 : 6.0
-        let finishing = 600 + perResult * Double(tile.tokens * tile.halves)
-        let wholeRounds = (tiles - splitTiles + workers - 1) / workers
-        var cycles = 2500 + Double(wholeRounds) * (Double(blocks) * step + finishing)
-        if splitTiles > 0 {
-            let share = (splitTiles * blocks + workers - 1) / workers
-            let parts = Double(workers) / Double(splitTiles) + 1
-            cycles += Double(share) * step + finishing + 2500 + parts * Double(2 * tile.tokens * tile.halves)
-        }
-        // The weights come from memory once for each group of tokens, at 3 TB/s.
-        let memory = Double(features * inFeatures * 2 + tokens * inFeatures * 2) / 3e6
-        let group = min(tokenTiles, max(1, 2048 / tile.tokens))
-        let groups = (tokenTiles + group - 1) / group
-        self.init(
-            tile: tile, workers: workers, featureTiles: featureTiles, tokenTiles: tokenTiles,
-            group: (tokenTiles + groups - 1) / groups, splitTiles: splitTiles, blocks: blocks,
-            cost: max(cycles / 1600, memory) + cycles / 16000)
-    }
-
-    /// Bytes of dynamic shared memory.
-    func sharedBytes(_ epilogue: vlm_cuda_gemm_epilogue) -> Int {
-        Int(vlm_cuda_gemm_shared_bytes(Int32(tile.tokens), Int32(tile.halves), Int32(epilogue.rawValue)))
+        let wide = min(tokenTiles, max(1, 2048 / tile.tokens))
+        let groups = (tokenTiles + wide - 1) / wide
+        group = (tokenTiles + groups - 1) / groups
     }
 }
 
@@ -158,7 +150,7 @@ final class HopperGEMMPlans {
     /// Prompts have any length: when there are this many, all are forgotten.
     private static let most = 4096
 
-    func entry(_ key: Key, _ make: () throws -> Entry) rethrows -> Entry {
+    func entry(_ key: Key, _ make: () throws -> Entry?) rethrows -> Entry? {
         if let known = entries[key] { return known }
         if entries.count == HopperGEMMPlans.most { entries.removeAll() }
         let entry = try make()

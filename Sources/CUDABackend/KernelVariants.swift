@@ -37,10 +37,10 @@ extension KernelFile {
     /// Whether the program is nothing without Hopper's instructions.
     var isForHopper: Bool { self == .attentionHopper || self == .gemm }
 
-    /// Every tile with a plain epilogue, and the largest with every epilogue.
+    /// Every tile with a plain epilogue, and some with every epilogue.
     private static let gemmOptions =
         HopperTile.all.map { $0.option(VLM_CUDA_GEMM_STORE, VLM_CUDA_NONE) }
-        + [HopperTile(tokens: 256, isPair: true), HopperTile(tokens: 176, halves: 2, isPair: true)].flatMap { tile in
+        + HopperTile.all.filter { $0.tokens == 144 }.flatMap { tile in
             [
                 tile.option(VLM_CUDA_GEMM_ACCUMULATE, VLM_CUDA_NONE), tile.option(VLM_CUDA_GEMM_ACTIVATE, VLM_CUDA_GELU),
                 tile.option(VLM_CUDA_GEMM_GATED, VLM_CUDA_SILU), tile.option(VLM_CUDA_GEMM_FLOAT32, VLM_CUDA_NONE),

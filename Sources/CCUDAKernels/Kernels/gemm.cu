@@ -2,32 +2,37 @@
 //
 // Features are the rows of the tensor cores' tiles and tokens the columns: features come in multiples of the tile, while the
 // number of tokens is anything, and a tile may have any multiple of 16 of them. A block is one warp that copies tiles of both
-// operands into a ring of stages, and two groups of four warps that multiply, each its half of the features. Blocks stay and walk
-// over tiles, so that copies for the next tile run under the epilogue of this one. Tiles that would fill the multiprocessors
-// unevenly are cut along K: whoever finishes a tile's last part adds the parts up, always in the same order.
+// operands into a ring of stages, and two groups of four warps that multiply: each its half of the features, or each every other
+// tile, so that one finishes its results while the other multiplies. Blocks stay and walk over tiles, so that copies for the next
+// tile run under the epilogue of this one. Where tiles are too few for the multiprocessors they are cut along K, among the blocks
+// of a cluster or among all; the parts are always added in the same order.
 #ifndef VLM_OPTION
 #define VLM_OPTION 8
 #endif
-#define VLM_WATCHDOG (VLM_OPTION >> 13 & 1)
+#define VLM_WATCHDOG (VLM_OPTION >> 12 & 1)
 #include "hopper.cuh"
 
 #if __CUDA_ARCH_FEAT_SM90_ALL && VLM_ELEMENT != 0
 
 static constexpr int TOKENS = (VLM_OPTION & 31) * 16;
 static constexpr int HALVES = (VLM_OPTION >> 5 & 1) + 1;
-static constexpr bool PAIR = VLM_OPTION >> 6 & 1;
-static constexpr int EPILOGUE = VLM_OPTION >> 7 & 7;
-static constexpr int ACTIVATION = VLM_OPTION >> 10 & 7;
+static constexpr int EPILOGUE = VLM_OPTION >> 6 & 7;
+static constexpr int ACTIVATION = VLM_OPTION >> 9 & 7;
+static constexpr int SCHEME = VLM_OPTION >> 13 & 7;
+static constexpr bool PAIR = SCHEME == VLM_CUDA_GEMM_PAIR || SCHEME == VLM_CUDA_GEMM_ALTERNATE_PAIR;
+static constexpr bool ALTERNATE = SCHEME == VLM_CUDA_GEMM_ALTERNATE || SCHEME == VLM_CUDA_GEMM_ALTERNATE_PAIR;
+static constexpr bool SPLIT = SCHEME == VLM_CUDA_GEMM_SPLIT;
 
 static constexpr int DEPTH = VLM_CUDA_GEMM_DEPTH;
-static constexpr int FEATURES = 128 * HALVES;
-static constexpr int STAGES = vlm_cuda_gemm_stages(TOKENS, HALVES, EPILOGUE);
-static constexpr int STAGE_BYTES = vlm_cuda_gemm_stage_bytes(TOKENS, HALVES);
+static constexpr int FEATURES = vlm_cuda_gemm_features(HALVES, SCHEME);
+static constexpr int STAGES = vlm_cuda_gemm_stages(TOKENS, HALVES, SCHEME, EPILOGUE);
+static constexpr int STAGE_BYTES = vlm_cuda_gemm_stage_bytes(TOKENS, HALVES, SCHEME);
 static constexpr int WEIGHT_BYTES = FEATURES * DEPTH * 2;
 static constexpr int CHUNK = vlm_cuda_gemm_chunk(TOKENS);
-static constexpr int BUFFER_BYTES = vlm_cuda_gemm_buffer_bytes(TOKENS, EPILOGUE);
+static constexpr int BUFFER_BYTES = vlm_cuda_gemm_buffer_bytes(TOKENS, SCHEME, EPILOGUE);
 static constexpr int BLOCKS_PER_WORKER = PAIR ? 2 : 1;
-static_assert(STAGES >= 2 && TOKENS % CHUNK == 0 && CHUNK % 8 == 0, "tile");
+static_assert(STAGES >= 3 && TOKENS % CHUNK == 0 && CHUNK % 8 == 0, "tile");
+static_assert(!SPLIT || FEATURES * TOKENS * 4 <= STAGES * STAGE_BYTES, "sums must fit where the stages were");
 
 // Where things are in shared memory, as addresses.
 struct layout_t {
@@ -60,7 +65,14 @@ struct walk_t {
         tiles = p.feature_tiles * p.token_tiles;
     }
     __device__ bool next(const vlm_cuda_gemm &p, int workers, int rank, part_t &part) {
-        if (step < last_step) {
+        if (SPLIT) {
+            if (tile >= tiles) return false;
+            const int ranks = cluster_blocks();
+            part.tile = tile;
+            part.begin = p.blocks * rank / ranks;
+            part.end = p.blocks * (rank + 1) / ranks;
+            tile = tiles;
+        } else if (step < last_step) {
             part.tile = step / p.blocks;
             part.begin = step - part.tile * p.blocks;
             part.end = min(p.blocks, part.begin + last_step - step);
@@ -77,7 +89,7 @@ struct walk_t {
         int group = part.tile / group_tiles, inside = part.tile - group * group_tiles;
         int wide = min(p.group, p.token_tiles - group * p.group);
         int row = inside / wide;
-        part.feature = (row * BLOCKS_PER_WORKER + rank) * FEATURES;
+        part.feature = (SPLIT ? row : row * BLOCKS_PER_WORKER + rank) * FEATURES;
         part.token = (group * p.group + inside - row * wide) * TOKENS;
         return true;
     }
@@ -163,7 +175,7 @@ __device__ __forceinline__ void copy_tiles(const vlm_cuda_gemm &p, layout_t at, 
 struct multiplier_t {
     const vlm_cuda_gemm &p;
     layout_t at;
-    // Which half of the features, thread in the group of 128, warp of it, lane.
+    // Which group of four warps, thread of it, warp of it, lane.
     int half, thread, warp, lane;
     int stage = 0;
     uint32_t phase = 0;
@@ -178,8 +190,16 @@ struct multiplier_t {
 
     __device__ __forceinline__ bool leads() const { return thread == 0; }
 
+    // Which 64 features of the tile are this group's first.
+    __device__ __forceinline__ int row() const { return ALTERNATE ? 0 : half * HALVES; }
     // First feature of the 64 that this group multiplies together.
-    __device__ __forceinline__ int feature(const part_t &part, int i) const { return part.feature + (half * HALVES + i) * 64; }
+    __device__ __forceinline__ int feature(const part_t &part, int i) const { return part.feature + (row() + i) * 64; }
+    // Passes over a part that the other group does.
+    __device__ __forceinline__ void skip(const part_t &part) {
+        int next = stage + part.end - part.begin;
+        phase ^= next / STAGES & 1;
+        stage = next % STAGES;
+    }
 
     __device__ __forceinline__ void release(int stage) {
         if (PAIR) {
@@ -203,7 +223,7 @@ struct multiplier_t {
         int before = stage;
         for (int k = part.begin; k < part.end; k++) {
             barrier_wait(at.full(stage), phase);
-            uint64_t a = operand(at.weight(stage) + half * HALVES * 64 * DEPTH * 2), b = operand(at.x(stage));
+            uint64_t a = operand(at.weight(stage) + row() * 64 * DEPTH * 2), b = operand(at.x(stage));
             wgmma_fence();
 #pragma unroll
             for (int step = 0; step < DEPTH / 16; step++) {
@@ -295,6 +315,95 @@ struct multiplier_t {
         return true;
     }
 
+    // Where block `rank` of the cluster left its sums of the 8 tokens `block` for this thread: the features r and r + 8, two tokens each.
+    __device__ __forceinline__ uint32_t shared_sums(int i, int block) const {
+        return at.stages + (((row() + i) * (TOKENS / 8) + block) * 128 + thread) * 16;
+    }
+    // Leaves the sums where the stages were, for the whole cluster.
+    __device__ __forceinline__ void share_sums() {
+        named_barrier(3, 256);
+#pragma unroll
+        for (int i = 0; i < HALVES; i++) {
+#pragma unroll
+            for (int j = 0; j < TOKENS / 8; j++) {
+                const float *s = &sums[i][4 * j];
+                store_shared(shared_sums(i, j), make_float4(s[0], s[1], s[2], s[3]));
+            }
+        }
+    }
+    // Adds the cluster's sums for this block's share of the tokens and finishes them, always in the same order.
+    __device__ __forceinline__ void finish_share(const part_t &part, int rank) {
+        const int ranks = cluster_blocks();
+        const int first = TOKENS / 8 * rank / ranks, last = TOKENS / 8 * (rank + 1) / ranks;
+#pragma unroll
+        for (int i = 0; i < HALVES; i++) {
+#pragma unroll 2
+            for (int block = first; block < last; block++) {
+                float v[4] = {bias[i][0], bias[i][0], bias[i][1], bias[i][1]};
+                float4 parts[8];
+#pragma unroll
+                for (int r = 0; r < 8; r++) {
+                    if (r < ranks) parts[r] = load_shared_of(shared_sums(i, block), r);
+                }
+                float4 total = parts[0];
+#pragma unroll
+                for (int r = 1; r < 8; r++) {
+                    if (r < ranks) {
+                        total.x += parts[r].x;
+                        total.y += parts[r].y;
+                        total.z += parts[r].z;
+                        total.w += parts[r].w;
+                    }
+                }
+                v[0] += total.x;
+                v[1] += total.y;
+                v[2] += total.z;
+                v[3] += total.w;
+                if (EPILOGUE == VLM_CUDA_GEMM_FLOAT32) {
+                    store_floats(part, i, block, v);
+                } else {
+                    store_pairs(part, i, block, v);
+                }
+            }
+        }
+    }
+    __device__ __forceinline__ void store_floats(const part_t &part, int i, int block, const float (&v)[4]) {
+        float *out = static_cast<float *>(p.out);
+#pragma unroll
+        for (int n = 0; n < 4; n++) {
+            int t = part.token + block * 8 + (lane & 3) * 2 + (n & 1);
+            int f = feature(part, i) + warp * 16 + (lane >> 2) + (n >> 1) * 8;
+            if (t < p.tokens && f < p.out_features) out[t * p.out_stride + f] = v[n];
+        }
+    }
+    // Eight tokens of sixteen features straight to memory: transposed, a thread has two neighbouring features of one token.
+    __device__ __forceinline__ void store_pairs(const part_t &part, int i, int block, float (&v)[4]) {
+        constexpr bool GATED = EPILOGUE == VLM_CUDA_GEMM_GATED;
+        const int t = part.token + block * 8 + (lane >> 2);
+        const int f = (GATED ? feature(part, i) / 2 + warp * 8 : feature(part, i) + warp * 16) + (lane & 3) * 2;
+        const bool low = t < p.tokens && f < p.out_features, high = t < p.tokens && f + 8 < p.out_features;
+        uint32_t *out = reinterpret_cast<uint32_t *>(static_cast<uint16_t *>(p.out) + t * p.out_stride + f);
+        if (GATED) {
+            uint32_t a = transposed(pack2<element_t>(apply(v[0]) * v[2], apply(v[1]) * v[3]));
+            if (low) out[0] = a;
+            return;
+        }
+        if (EPILOGUE == VLM_CUDA_GEMM_ACCUMULATE) {
+            float2 x = unpack2<element_t>(transposed(low ? out[0] : 0)), y = unpack2<element_t>(transposed(high ? out[4] : 0));
+            v[0] = fmaf(scale[i][0], v[0], x.x);
+            v[1] = fmaf(scale[i][0], v[1], x.y);
+            v[2] = fmaf(scale[i][1], v[2], y.x);
+            v[3] = fmaf(scale[i][1], v[3], y.y);
+        }
+        if (EPILOGUE == VLM_CUDA_GEMM_ACTIVATE) {
+#pragma unroll
+            for (int n = 0; n < 4; n++) v[n] = apply(v[n]);
+        }
+        uint32_t a = transposed(pack2<element_t>(v[0], v[1])), b = transposed(pack2<element_t>(v[2], v[3]));
+        if (low) out[0] = a;
+        if (high) out[4] = b;
+    }
+
     static constexpr int CHUNKS = TOKENS / CHUNK;
 
     __device__ __forceinline__ void load_residual(const part_t &part, int n) {
@@ -378,19 +487,13 @@ struct multiplier_t {
 
     __device__ __forceinline__ void store(const part_t &part) {
         if constexpr (EPILOGUE == VLM_CUDA_GEMM_FLOAT32) {
-            float *out = static_cast<float *>(p.out);
 #pragma unroll
             for (int i = 0; i < HALVES; i++) {
-                int f = feature(part, i) + warp * 16 + (lane >> 2);
 #pragma unroll
                 for (int j = 0; j < TOKENS / 8; j++) {
                     float v[4];
                     finish(i, j, v);
-#pragma unroll
-                    for (int n = 0; n < 4; n++) {
-                        int t = part.token + j * 8 + (lane & 3) * 2 + (n & 1), g = f + (n >> 1) * 8;
-                        if (t < p.tokens && g < p.out_features) out[t * p.out_stride + g] = v[n];
-                    }
+                    store_floats(part, i, j, v);
                 }
             }
         } else {
@@ -427,8 +530,9 @@ struct multiplier_t {
 extern "C" __global__ void __launch_bounds__(VLM_CUDA_GEMM_THREADS, 1) gemm(const __grid_constant__ vlm_cuda_gemm p) {
     extern __shared__ uint8_t shared[];
     const int group = threadIdx.x >> 7;
-    const int rank = PAIR ? (int)cluster_rank() : 0;
-    const int worker = (int)blockIdx.x / BLOCKS_PER_WORKER, workers = (int)gridDim.x / BLOCKS_PER_WORKER;
+    const int rank = PAIR || SPLIT ? (int)cluster_rank() : 0;
+    const int each = SPLIT ? (int)cluster_blocks() : BLOCKS_PER_WORKER;
+    const int worker = (int)blockIdx.x / each, workers = (int)gridDim.x / each;
     layout_t at;
     at.stages = (shared_address(shared) + 1023) & ~1023u;
     at.buffers = at.stages + STAGES * STAGE_BYTES;
@@ -442,7 +546,7 @@ extern "C" __global__ void __launch_bounds__(VLM_CUDA_GEMM_THREADS, 1) gemm(cons
         prefetch_map(&p.x);
         for (int i = 0; i < STAGES; i++) {
             barrier_init(at.full(i), 1);
-            barrier_init(at.empty(i), 8 * BLOCKS_PER_WORKER);
+            barrier_init(at.empty(i), (ALTERNATE ? 4 : 8) * BLOCKS_PER_WORKER);
         }
         for (int i = 0; i < 4; i++) barrier_init(at.residual(i >> 1, i & 1), 1);
         barrier_init_fence();
@@ -458,28 +562,45 @@ extern "C" __global__ void __launch_bounds__(VLM_CUDA_GEMM_THREADS, 1) gemm(cons
         give_registers<40>();
         if (threadIdx.x == 0) copy_tiles(p, at, worker, workers, rank);
         __syncwarp();
+        if (SPLIT) cluster_sync();
     } else {
         take_registers<232>();
         wait_for_previous();
         multiplier_t m(p, at, threadIdx.x - 128);
         walk_t walk(p, worker, workers);
         part_t part;
-        while (walk.next(p, workers, rank, part)) {
-            const bool whole = part.end - part.begin == p.blocks;
-            m.load_bias(part);
-            if (whole) m.start_residuals(part);
-            m.multiply(part);
-            if (!whole) {
-                if (!m.combine(part, worker, rank, last)) continue;
-                m.start_residuals(part);
+        if constexpr (SPLIT) {
+            const bool works = walk.next(p, workers, rank, part);
+            if (works) {
+                m.load_bias(part);
+                m.multiply(part);
+                m.share_sums();
             }
-            m.store(part);
+            cluster_sync();
+            if (works) m.finish_share(part, rank);
+        } else {
+            int mine = m.half;
+            while (walk.next(p, workers, rank, part)) {
+                if (ALTERNATE && mine++ & 1) {
+                    m.skip(part);
+                    continue;
+                }
+                const bool whole = ALTERNATE || part.end - part.begin == p.blocks;
+                m.load_bias(part);
+                if (whole) m.start_residuals(part);
+                m.multiply(part);
+                if (!whole) {
+                    if (!m.combine(part, worker, rank, last)) continue;
+                    m.start_residuals(part);
+                }
+                m.store(part);
+            }
+            if (m.leads()) wait_stores();
+            __syncwarp();
         }
-        if (m.leads()) wait_stores();
-        __syncwarp();
     }
-    // Neither block may leave while the other still signals its barriers or copies into its memory.
-    if (PAIR) cluster_sync();
+    // No block may leave while another still signals its barriers, copies into its memory or reads its sums.
+    if (PAIR || SPLIT) cluster_sync();
 }
 
 #endif

@@ -33,11 +33,28 @@ enum {
     VLM_CUDA_GEMM_BARRIER_BYTES = 256
 };
 
-/// `VLM_OPTION` of a tile of `128 · halves` features by `tokens` (a multiple of 16 up to 256), two blocks of a cluster sharing
-/// their tokens if `pair`; `activation` as `vlm_cuda_activation`; `watchdog`: waits that last too long trap.
+/// Who works on a tile.
+enum vlm_cuda_gemm_scheme {
+    /// A block, each group of four warps on half of the features.
+    VLM_CUDA_GEMM_TOGETHER,
+    /// Two blocks of a cluster, on neighbouring features, which share the copies of their tokens.
+    VLM_CUDA_GEMM_PAIR,
+    /// One group of a block, while the other finishes the tile before.
+    VLM_CUDA_GEMM_ALTERNATE,
+    VLM_CUDA_GEMM_ALTERNATE_PAIR,
+    /// All blocks of a cluster, each on its part of K; then each finishes its part of the tokens.
+    VLM_CUDA_GEMM_SPLIT
+};
+
+/// `VLM_OPTION` of a tile of `vlm_cuda_gemm_features` by `tokens` (a multiple of 16 up to 256); `activation` as `vlm_cuda_activation`;
+/// `watchdog`: waits that last too long trap.
 VLM_CUDA_FORMULA vlm_cuda_gemm_option(
-    int32_t tokens, int32_t halves, int32_t pair, int32_t epilogue, int32_t activation, int32_t watchdog) {
-    return tokens / 16 | (halves - 1) << 5 | pair << 6 | epilogue << 7 | activation << 10 | watchdog << 13;
+    int32_t tokens, int32_t halves, int32_t scheme, int32_t epilogue, int32_t activation, int32_t watchdog) {
+    return tokens / 16 | (halves - 1) << 5 | epilogue << 6 | activation << 9 | watchdog << 12 | scheme << 13;
+}
+/// Features of a tile, of which every group of four warps multiplies `halves` times 64.
+VLM_CUDA_FORMULA vlm_cuda_gemm_features(int32_t halves, int32_t scheme) {
+    return 64 * halves * (scheme == VLM_CUDA_GEMM_ALTERNATE || scheme == VLM_CUDA_GEMM_ALTERNATE_PAIR ? 1 : 2);
 }
 /// Tokens that leave through one buffer of the epilogue: a divisor of the tile's tokens and a multiple of 8.
 VLM_CUDA_FORMULA vlm_cuda_gemm_chunk(int32_t tokens) {
@@ -50,23 +67,26 @@ VLM_CUDA_FORMULA vlm_cuda_gemm_chunk(int32_t tokens) {
     }
     return tokens;
 }
-/// Bytes of one buffer of the epilogue; each half of the multiplying threads has two.
-VLM_CUDA_FORMULA vlm_cuda_gemm_buffer_bytes(int32_t tokens, int32_t epilogue) {
-    return epilogue == VLM_CUDA_GEMM_FLOAT32 ? 0 : vlm_cuda_gemm_chunk(tokens) * (epilogue == VLM_CUDA_GEMM_GATED ? 64 : 128);
+/// Bytes of one buffer of the epilogue; each group of four warps has two.
+VLM_CUDA_FORMULA vlm_cuda_gemm_buffer_bytes(int32_t tokens, int32_t scheme, int32_t epilogue) {
+    return epilogue == VLM_CUDA_GEMM_FLOAT32 || scheme == VLM_CUDA_GEMM_SPLIT
+        ? 0
+        : vlm_cuda_gemm_chunk(tokens) * (epilogue == VLM_CUDA_GEMM_GATED ? 64 : 128);
 }
-VLM_CUDA_FORMULA vlm_cuda_gemm_stage_bytes(int32_t tokens, int32_t halves) {
-    return (128 * halves + tokens) * VLM_CUDA_GEMM_DEPTH * 2;
+VLM_CUDA_FORMULA vlm_cuda_gemm_stage_bytes(int32_t tokens, int32_t halves, int32_t scheme) {
+    return (vlm_cuda_gemm_features(halves, scheme) + tokens) * VLM_CUDA_GEMM_DEPTH * 2;
 }
 /// Stages that fit, at most 12.
-VLM_CUDA_FORMULA vlm_cuda_gemm_stages(int32_t tokens, int32_t halves, int32_t epilogue) {
-    int32_t room = VLM_CUDA_GEMM_SHARED - VLM_CUDA_GEMM_BARRIER_BYTES - 4 * vlm_cuda_gemm_buffer_bytes(tokens, epilogue);
-    int32_t stages = room / vlm_cuda_gemm_stage_bytes(tokens, halves);
+VLM_CUDA_FORMULA vlm_cuda_gemm_stages(int32_t tokens, int32_t halves, int32_t scheme, int32_t epilogue) {
+    int32_t room =
+        VLM_CUDA_GEMM_SHARED - VLM_CUDA_GEMM_BARRIER_BYTES - 4 * vlm_cuda_gemm_buffer_bytes(tokens, scheme, epilogue);
+    int32_t stages = room / vlm_cuda_gemm_stage_bytes(tokens, halves, scheme);
     return stages > 12 ? 12 : stages;
 }
 /// Dynamic shared memory of a launch.
-VLM_CUDA_FORMULA vlm_cuda_gemm_shared_bytes(int32_t tokens, int32_t halves, int32_t epilogue) {
-    return 1024 + VLM_CUDA_GEMM_BARRIER_BYTES + 4 * vlm_cuda_gemm_buffer_bytes(tokens, epilogue)
-        + vlm_cuda_gemm_stages(tokens, halves, epilogue) * vlm_cuda_gemm_stage_bytes(tokens, halves);
+VLM_CUDA_FORMULA vlm_cuda_gemm_shared_bytes(int32_t tokens, int32_t halves, int32_t scheme, int32_t epilogue) {
+    return 1024 + VLM_CUDA_GEMM_BARRIER_BYTES + 4 * vlm_cuda_gemm_buffer_bytes(tokens, scheme, epilogue)
+        + vlm_cuda_gemm_stages(tokens, halves, scheme, epilogue) * vlm_cuda_gemm_stage_bytes(tokens, halves, scheme);
 }
 
 /// `out [tokens, outFeatures] = epilogue(x [tokens, K] · W [features, K]ᵀ)`; one worker (a block, or a pair of them) per
@@ -75,15 +95,16 @@ VLM_CUDA_FORMULA vlm_cuda_gemm_shared_bytes(int32_t tokens, int32_t halves, int3
 /// The first `split_tiles` tiles are cut along K so that all workers have equal shares: worker w does `share` (one more if
 /// `w < longer_shares`) of their `split_tiles · blocks` steps. The other tiles are done whole, in rounds.
 typedef struct {
-    /// `[features, K]` in boxes of 128·halves by 64; `[tokens, K]` in boxes of the tile's tokens (half of them for a pair) by 64.
+    /// `[features, K]` in boxes of a tile's features by 64; `[tokens, K]` in boxes of its tokens (half of them for a pair) by 64.
     vlm_cuda_tensor_map weight;
     vlm_cuda_tensor_map x;
-    /// `[tokens, outFeatures]` in boxes of a chunk's tokens by 64 (gated: 32), outFeatures a multiple of 8; unused for float32.
+    /// `[tokens, outFeatures]` in boxes of a chunk's tokens by 64 (gated: 32), outFeatures a multiple of 8; unused for float32 and
+    /// for split tiles.
     vlm_cuda_tensor_map out_map;
     /// float32 `[features]`, or null.
     const float *bias;
     const float *scale;
-    /// Float32 output, `out_stride` elements from row to row.
+    /// The output where `out_map` is unused, `out_stride` elements from row to row.
     void *out;
     int64_t out_stride;
     /// Two tiles of float32 per block; one zero per tile and block of a worker, which the kernel leaves zero.
