@@ -101,19 +101,38 @@ __device__ __forceinline__ int worker_of(const vlm_cuda_gemm &p, int step) {
     return step < longer ? step / (p.share + 1) : p.longer_shares + (step - longer) / p.share;
 }
 
-// 0.5 x (1 + erf(x / √2)) with erfc by formula 7.1.26 of Abramowitz and Stegun (error of erf under 1.5e-7): results are rounded to
-// 16 bits, and erff costs twice as much.
-__device__ __forceinline__ float gelu(float x) {
-    float z = fabsf(x) * 0.70710678118654752f;
-    float t = __fdividef(1.0f, fmaf(0.3275911f, z, 1.0f));
-    float s = fmaf(fmaf(fmaf(fmaf(1.061405429f, t, -1.453152027f), t, 1.421413741f), t, -0.284496736f), t, 0.254829592f);
-    float tail = 0.5f * x * (s * t * __expf(-z * z));
-    return x > 0.0f ? x - tail : tail;
+__device__ __forceinline__ float reciprocal(float x) {
+    float r;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+    return r;
 }
+__device__ __forceinline__ float exp2_of(float x) {
+    float r;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+    return r;
+}
+__device__ __forceinline__ float sigmoid(float x) { return reciprocal(1.0f + exp2_of(-1.4426950408889634f * x)); }
+
+// 0.5 x (1 + erf(x / √2)) = max(x, 0) - |x| erfc(|x| / √2) / 2, with erfc by formula 7.1.26 of Abramowitz and Stegun (error under
+// 1.5e-7): results are rounded to 16 bits, and erff costs twice as much.
+__device__ __forceinline__ float gelu(float x) {
+    float t = reciprocal(fmaf(0.3275911f * 0.70710678118654752f, fabsf(x), 1.0f));
+    float s = fmaf(0.5f * 1.061405429f, t, 0.5f * -1.453152027f);
+    s = fmaf(fmaf(fmaf(s, t, 0.5f * 1.421413741f), t, 0.5f * -0.284496736f), t, 0.5f * 0.254829592f);
+    // exp(-x² / 2)
+    float y = 0.84932180028801905f * x;
+    return fmaf(-fabsf(x), s * t * exp2_of(-y * y), fmaxf(x, 0.0f));
+}
+// As `activate`, with sigmoids of approximate instructions (relative error near 2^-22).
 __device__ __forceinline__ float apply(float x) {
-    if (ACTIVATION == VLM_CUDA_GELU) return gelu(x);
-    if (ACTIVATION == VLM_CUDA_SILU) return __fdividef(x, 1.0f + __expf(-x));
-    return activate(ACTIVATION, x);
+    switch (ACTIVATION) {
+    case VLM_CUDA_GELU: return gelu(x);
+    case VLM_CUDA_GELU_TANH: return x * sigmoid(1.5957691216057308f * fmaf(0.044715f * x * x, x, x));
+    case VLM_CUDA_QUICK_GELU: return x * sigmoid(1.702f * x);
+    case VLM_CUDA_SILU: return x * sigmoid(x);
+    case VLM_CUDA_RELU: return fmaxf(x, 0.0f);
+    default: return x;
+    }
 }
 
 // MARK: The warp that copies
@@ -544,6 +563,7 @@ extern "C" __global__ void __launch_bounds__(VLM_CUDA_GEMM_THREADS, 1) gemm(cons
     if (threadIdx.x == 0) {
         prefetch_map(&p.weight);
         prefetch_map(&p.x);
+        if (BUFFER_BYTES > 0) prefetch_map(&p.out_map);
         for (int i = 0; i < STAGES; i++) {
             barrier_init(at.full(i), 1);
             barrier_init(at.empty(i), (ALTERNATE ? 4 : 8) * BLOCKS_PER_WORKER);
@@ -595,7 +615,8 @@ extern "C" __global__ void __launch_bounds__(VLM_CUDA_GEMM_THREADS, 1) gemm(cons
                 }
                 m.store(part);
             }
-            if (m.leads()) wait_stores();
+            // The memory of the block must last until the copy engine has read it.
+            if (m.leads()) wait_stores_read<0>();
             __syncwarp();
         }
     }
