@@ -79,12 +79,6 @@ __device__ __forceinline__ void load_box(
         "l"(&p.weight_map), "r"(column), "r"(row), "r"(barrier), "l"(policy)
         : "memory");
 }
-// The same no further than the L2 cache.
-__device__ __forceinline__ void prefetch_box(const vlm_cuda_linear &p, int column, int row, uint64_t policy) {
-    asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile.L2::cache_hint [%0, {%1, %2}], %3;" ::"l"(&p.weight_map),
-                 "r"(column), "r"(row), "l"(policy)
-                 : "memory");
-}
 #endif
 
 // Where everything lies in shared memory, and this block's share.
@@ -118,25 +112,15 @@ __device__ __forceinline__ void fetch_weights(const vlm_cuda_linear &p, const Sk
     int t = (b.high - 1) / b.chunks, c = (b.high - 1) - t * b.chunks;
 #if __CUDA_ARCH__ >= 900
     if (lane != 0) return;
+    // The next kernel fetches weights too as soon as it starts, and what it fetches early is of use only when this one has no more to
+    // fetch: the memory must not stand still from then until the next has its x.
+    if (b.high - b.low <= p.remaining_at_next) allow_next();
     uint64_t policy;  // weights pass through the L2 cache without driving out what is read again
     asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
 #endif
     for (int u = b.high - 1; u >= b.low; u--) {
         uint32_t full = b.full + 8 * s, target = b.ring + s * stage;
 #if __CUDA_ARCH__ >= 900
-        // The ring is full and x may be long in coming: have the L2 cache fetch what comes next.
-        if (u == b.high - 1 - b.stages) {
-            int ahead_t = t, ahead_c = c;
-            for (int v = u; v >= b.low && v > u - p.prefetched; v--) {
-                prefetch_box(p, ahead_c * chunk, ahead_t * tile, policy);
-                if (ahead_c * chunk + box_columns < p.in_features)
-                    prefetch_box(p, ahead_c * chunk + box_columns, ahead_t * tile, policy);
-                if (--ahead_c < 0) {
-                    ahead_c = b.chunks - 1;
-                    ahead_t--;
-                }
-            }
-        }
         wait_until_passed(b.empty + 8 * s, parity);
         bool both = c * chunk + box_columns < p.in_features;
         asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state, [%0], %1; }" ::"r"(full),
@@ -144,6 +128,7 @@ __device__ __forceinline__ void fetch_weights(const vlm_cuda_linear &p, const Sk
                      : "memory");
         load_box(p, target, c * chunk, t * tile, full, policy);
         if (both) load_box(p, target + stage / 2, c * chunk + box_columns, t * tile, full, policy);
+        if (u - b.low == p.remaining_at_next) allow_next();
 #else
         wait_until_passed(b.empty + 8 * s, parity);
         const char *source =
@@ -521,7 +506,6 @@ __device__ __forceinline__ void skinny(const vlm_cuda_linear &p) {
     using namespace skinny_shape;
     extern __shared__ __align__(128) uint8_t shared[];
     SkinnyBlock b(p, shared_address(shared));
-    allow_next();
     if (threadIdx.x < b.stages) {
 #if __CUDA_ARCH__ >= 900
         barrier_init(b.full + 8 * threadIdx.x, 1);

@@ -67,12 +67,12 @@ typedef struct {
     float epsilon;
     /// Skinny kernel: units of each block, see skinny.cuh.
     int32_t share;
+    /// Skinny kernel: the next kernel may start when so many units of every block have yet to be asked for.
+    int32_t remaining_at_next;
     /// Skinny kernel: stages in the ring; whether `x` is copied to shared memory, and then the bytes between its rows there.
     int32_t stages;
     int32_t staged;
     int32_t staged_pitch;
-    /// Units after the first ring full that the L2 cache is asked for before `x` is there.
-    int32_t prefetched;
 } vlm_cuda_linear;
 
 #endif
