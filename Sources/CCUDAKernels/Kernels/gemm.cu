@@ -191,6 +191,9 @@ __device__ __forceinline__ void copy_tiles(const vlm_cuda_gemm &p, layout_t at, 
 
 // MARK: The warps that multiply
 
+// Lets the group of four warps that waits at named barrier `id` go on.
+__device__ __forceinline__ void signal_turn(int id) { asm volatile("bar.arrive %0, 256;" ::"r"(id) : "memory"); }
+
 struct multiplier_t {
     const vlm_cuda_gemm &p;
     layout_t at;
@@ -237,7 +240,9 @@ struct multiplier_t {
         }
     }
 
-    __device__ __forceinline__ void multiply(const part_t &part) {
+    // Groups that alternate take turns at the stages: a stage's barrier tells a phase only from the one before, so nobody may wait for a
+    // phase further on. `others_wait`: the other group has a part after this one.
+    __device__ __forceinline__ void multiply(const part_t &part, bool others_wait = false) {
         hold_sums();
         int before = stage;
         for (int k = part.begin; k < part.end; k++) {
@@ -253,6 +258,7 @@ struct multiplier_t {
                 }
             }
             wgmma_commit();
+            if (ALTERNATE && others_wait && k == part.end - 1) signal_turn(4 + (half ^ 1));
             if (k != part.begin) {
                 wgmma_wait<1>();
                 release(before);
@@ -608,7 +614,8 @@ extern "C" __global__ void __launch_bounds__(VLM_CUDA_GEMM_THREADS, 1) gemm(cons
                 const bool whole = ALTERNATE || part.end - part.begin == p.blocks;
                 m.load_bias(part);
                 if (whole) m.start_residuals(part);
-                m.multiply(part);
+                if (ALTERNATE && mine > 1) named_barrier(4 + m.half, 256);
+                m.multiply(part, walk.tile < walk.tiles);
                 if (!whole) {
                     if (!m.combine(part, worker, rank, last)) continue;
                     m.start_residuals(part);
