@@ -64,7 +64,7 @@ extension CUDABackend {
         let pitch = 16 * (chunks.isMultiple(of: 8) ? chunks : (chunks + 1) / 2 * 2 + 1)
         let bytesPerWarp = (size <= 128 ? 3 : 2) * 2 * tile * pitch
         // What the kernel declares itself, rounded up, and what the driver keeps.
-        let reserved = 9 << 10
+        let reserved = 11 << 10
         let warps = !is16Bit || 4 * bytesPerWarp + reserved <= properties.sharedBytesPerBlock ? 4 : 2
         let stageFloats = tile * (2 * size + 4)
         let sharedBytes: Int = is16Bit ? warps * bytesPerWarp : 4 * (2 * stageFloats + rows * size)

@@ -22,11 +22,6 @@ constexpr int most_warps = 4;
 constexpr int quads = head_size / 4;
 #define infinity __int_as_float(0x7f800000)
 constexpr float log2_e = 1.4426950408889634f;
-#if __CUDA_ARCH__ >= 900
-// Tiles of a block that are asked for before the kernel may begin; together they stay well below the L2 cache.
-constexpr int prefetched_tiles = 16;
-#endif
-
 // One running softmax for each query head: the maximum (of scores · log2 e) and the sum.
 struct Softmax {
     float peak[head_rows];
@@ -36,11 +31,8 @@ struct Softmax {
 struct MergeSpace {
     Softmax warp[most_warps];
     Softmax block;
-    // Of the cluster, later of all.
-    Softmax whole;
-    float weight[VLM_CUDA_DECODE_CLUSTERS][head_rows];
-    Softmax parts[VLM_CUDA_DECODE_CLUSTER];
-    float inverse[head_rows];
+    // Of all clusters.
+    Softmax clusters[VLM_CUDA_DECODE_CLUSTERS];
     bool is_last;
 };
 
@@ -69,38 +61,35 @@ struct Part {
         end = start + min(((int)blockIdx.x + 1) * share, tiles);
     }
 
-    // The row of `[blocks · G · blockSize, E]` that holds a position; -1 when it is not visible.
-    __device__ __forceinline__ int row(const vlm_cuda_decode_attention &p, int position) const {
-        if (position < first || position >= context) return -1;
-        int block = __ldcg(p.block_tables + (int64_t)sequence * p.table_stride + (position >> p.block_shift));
-        if ((uint32_t)block >= (uint32_t)p.block_count) return -1;
-        return ((block * p.kv_heads + kv_head) << p.block_shift) + (position & ((1 << p.block_shift) - 1));
+    // Whether a query sees a position.
+    __device__ __forceinline__ bool sees(int position) const { return position >= first && position < context; }
+
+    // The cache block of a position; any where it is not visible. No branch depends on the load, so it need not be waited for here.
+    __device__ __forceinline__ int block(const vlm_cuda_decode_attention &p, int position) const {
+        int index = sees(position) ? position >> p.block_shift : first >> p.block_shift;
+        return __ldcg(p.block_tables + (int64_t)sequence * p.table_stride + index);
+    }
+
+    // The row of `[blocks · G · blockSize, E]` that holds a position in its block; -1 when it is not visible.
+    __device__ __forceinline__ int row(const vlm_cuda_decode_attention &p, int block, int position) const {
+        int row = ((block * p.kv_heads + kv_head) << p.block_shift) + (position & ((1 << p.block_shift) - 1));
+        return sees(position) && (uint32_t)block < (uint32_t)p.block_count ? row : -1;
     }
 };
 
-// Brings the first of the block's keys and values near while earlier kernels still run. The newest position may be written by one of them;
-// the L2 cache is where all see the same, so fetching it early harms nothing.
-__device__ __forceinline__ void prefetch_cache(const vlm_cuda_decode_attention &p, const Part &part) {
-#if __CUDA_ARCH__ >= 900
-    int run = min(tile, 1 << p.block_shift), runs = min(part.end - part.begin, prefetched_tiles) * (tile / run);
-    for (int i = threadIdx.x; i < runs; i += blockDim.x) {
-        int position = part.begin * tile + i * run;
-        int row = part.row(p, max(position, part.first));
-        if (row < 0) continue;
-        int count = min(run - (max(position, part.first) - position), part.context - position);
-        int64_t offset = (int64_t)row * head_size;
-        uint32_t bytes = count * head_size * sizeof(element_t);
-        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"((const element_t *)p.keys + offset), "r"(bytes) : "memory");
-        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"((const element_t *)p.values + offset), "r"(bytes) : "memory");
-    }
-#endif
+// Brings a row near while earlier kernels still run. The newest position may be written by one of them; the L2 cache is where all see
+// the same, so fetching it early harms nothing.
+__device__ __forceinline__ void prefetch_row(const void *cache, int row) {
+    if (row < 0) return;
+    const element_t *from = (const element_t *)cache + (int64_t)row * head_size;
+#pragma unroll
+    for (int i = 0; i < head_size * (int)sizeof(element_t); i += 128) prefetch_line((const char *)from + i);
 }
 
 // A score in the exponent's base 2.
 __device__ __forceinline__ float scaled(const vlm_cuda_decode_attention &p, float product) {
-    float score = product * p.scale;
-    if (p.softcap > 0) score = p.softcap * tanhf(score / p.softcap);
-    return score * log2_e;
+    if (p.softcap > 0) return p.softcap * tanhf(product * p.scale / p.softcap) * log2_e;
+    return product * (p.scale * log2_e);
 }
 
 // 2^(x - peak), where nothing seen yet weighs nothing.
@@ -125,37 +114,49 @@ __device__ __forceinline__ void store_out(const vlm_cuda_decode_attention &p, co
 #endif
 }
 
-// What `count` parts, of which `read` tells peaks and sums, weigh in their union, for one head.
-template <typename Read>
-__device__ __forceinline__ void weigh(MergeSpace &space, Softmax &whole, int count, int head, Read read) {
+// What `count` parts, of which `peak_of` and `sum_of` tell the softmaxes of one head, weigh in their union.
+template <int most>
+struct Weights {
+    float weight[most];
     float peak = -infinity, sum = 0;
-    for (int i = 0; i < count; i++) peak = fmaxf(peak, read(i, 0));
-    for (int i = 0; i < count; i++) {
-        float w = weight_of(read(i, 0), peak);
-        space.weight[i][head] = w;
-        sum += read(i, 1) * w;
+
+    template <typename Peak, typename Sum>
+    __device__ __forceinline__ Weights(int count, Peak peak_of, Sum sum_of) {
+        float sums[most];
+#pragma unroll
+        for (int i = 0; i < most; i++) {
+            weight[i] = i < count ? peak_of(i) : -infinity;
+            sums[i] = i < count ? sum_of(i) : 0;
+        }
+#pragma unroll
+        for (int i = 0; i < most; i++) peak = fmaxf(peak, weight[i]);
+#pragma unroll
+        for (int i = 0; i < most; i++) {
+            weight[i] = weight_of(weight[i], peak);
+            sum += sums[i] * weight[i];
+        }
     }
-    whole.peak[head] = peak;
-    whole.sum[head] = sum;
-    space.inverse[head] = 1.0f / sum;
-}
+};
 
 // Merges the results of `warps` warps, `results` `[warps, heads, E]` in shared memory with their softmaxes in `space.warp`, and then of
 // blocks and clusters, and stores them. Called by all threads of all blocks of a cluster, after a barrier.
 __device__ __forceinline__ void merge(const vlm_cuda_decode_attention &p, const Part &part, MergeSpace &space, float4 *results, int warps) {
     const int total = part.heads * quads;
-    if (threadIdx.x < head_rows)
-        weigh(space, space.block, warps, threadIdx.x, [&](int i, int sum) {
-            return sum ? space.warp[i].sum[threadIdx.x] : space.warp[i].peak[threadIdx.x];
-        });
-    __syncthreads();
     const bool alone = part.active == 1;
     for (int i = threadIdx.x; i < total; i += blockDim.x) {
-        int head = i / quads;
+        const int head = i / quads;
+        const Weights<most_warps> w(
+            warps, [&](int k) { return space.warp[k].peak[head]; }, [&](int k) { return space.warp[k].sum[head]; });
         float4 sum = make_float4(0, 0, 0, 0);
-        for (int w = 0; w < warps; w++) add_scaled(sum, results[w * total + i], space.weight[w][head]);
-        if (alone && blockIdx.x == 0) store_out(p, part, i, sum, space.inverse[head]);
+#pragma unroll
+        for (int k = 0; k < most_warps; k++)
+            if (k < warps) add_scaled(sum, results[k * total + i], w.weight[k]);
+        if (alone && blockIdx.x == 0) store_out(p, part, i, sum, 1.0f / w.sum);
         results[i] = sum;
+        if (i == head * quads) {
+            space.block.peak[head] = w.peak;
+            space.block.sum[head] = w.sum;
+        }
     }
     // All blocks of the cluster leave here or none.
     if (alone) return;
@@ -166,46 +167,41 @@ __device__ __forceinline__ void merge(const vlm_cuda_decode_attention &p, const 
     const int cluster = blockIdx.x / ranks, clusters = (part.active + ranks - 1) / ranks;
     const int64_t pair = (int64_t)part.sequence * gridDim.y + blockIdx.y, all_clusters = gridDim.x / ranks;
     float4 *partials = (float4 *)p.partials + pair * all_clusters * (min(p.group, head_rows) * quads);
+    Softmax *statistics = (Softmax *)p.statistics + pair * all_clusters * ranks;
     if (ranks > 1) {
         cluster_arrive();
         cluster_wait();
-        for (int i = threadIdx.x; i < ranks * head_rows; i += blockDim.x) {
-            int r = i / head_rows, head = i % head_rows;
-            space.parts[r].peak[head] = load_peer(&space.block.peak[head], r);
-            space.parts[r].sum[head] = load_peer(&space.block.sum[head], r);
-        }
-        __syncthreads();
-        if (threadIdx.x < head_rows)
-            weigh(space, space.whole, ranks, threadIdx.x, [&](int i, int sum) {
-                return sum ? space.parts[i].sum[threadIdx.x] : space.parts[i].peak[threadIdx.x];
-            });
-        __syncthreads();
-        for (int i = begin + threadIdx.x; i < end; i += blockDim.x) {
-            int head = i / quads;
-            float4 sum = make_float4(0, 0, 0, 0);
-#pragma unroll 4
-            for (int r = 0; r < ranks; r++) add_scaled(sum, load_peer(results + i, r), space.weight[r][head]);
-            if (clusters == 1)
-                store_out(p, part, i, sum, space.inverse[head]);
-            else
-                partials[(int64_t)cluster * total + i] = sum;
-        }
-        // No block may end while another reads its memory; waited for last.
-        cluster_arrive();
     } else {
         __syncthreads();
-        for (int i = threadIdx.x; i < total; i += blockDim.x) partials[(int64_t)cluster * total + i] = results[i];
     }
+    for (int i = begin + threadIdx.x; i < end; i += blockDim.x) {
+        const int head = i / quads;
+        float4 parts[VLM_CUDA_DECODE_CLUSTER];
+#pragma unroll
+        for (int r = 0; r < VLM_CUDA_DECODE_CLUSTER; r++)
+            if (r < ranks) parts[r] = load_peer(results + i, r);
+        const Weights<VLM_CUDA_DECODE_CLUSTER> w(
+            ranks, [&](int r) { return load_peer(&space.block.peak[head], r); },
+            [&](int r) { return load_peer(&space.block.sum[head], r); });
+        float4 sum = make_float4(0, 0, 0, 0);
+#pragma unroll
+        for (int r = 0; r < VLM_CUDA_DECODE_CLUSTER; r++)
+            if (r < ranks) add_scaled(sum, parts[r], w.weight[r]);
+        if (clusters == 1) {
+            store_out(p, part, i, sum, 1.0f / w.sum);
+        } else {
+            partials[(int64_t)cluster * total + i] = sum;
+            if (i == begin || i == head * quads) {
+                statistics[cluster * ranks + rank].peak[head] = w.peak;
+                statistics[cluster * ranks + rank].sum[head] = w.sum;
+            }
+        }
+    }
+    // No block may end while another reads its memory; waited for last.
+    if (ranks > 1) cluster_arrive();
 
     // Between clusters: the last to have written its share of a slice finishes the slice.
     if (clusters > 1) {
-        float *statistics = p.statistics + pair * all_clusters * ranks * 2 * head_rows;
-        if (threadIdx.x < head_rows) {
-            const Softmax &own = ranks > 1 ? space.whole : space.block;
-            float *mine = statistics + (cluster * ranks + rank) * 2 * head_rows;
-            mine[threadIdx.x] = own.peak[threadIdx.x];
-            mine[head_rows + threadIdx.x] = own.sum[threadIdx.x];
-        }
         __threadfence();
         __syncthreads();
         if (threadIdx.x == 0) {
@@ -215,18 +211,26 @@ __device__ __forceinline__ void merge(const vlm_cuda_decode_attention &p, const 
             __threadfence();
         }
         __syncthreads();
-        if (space.is_last) {
-            if (threadIdx.x < head_rows)
-                weigh(space, space.whole, clusters, threadIdx.x, [&](int i, int sum) {
-                    return __ldcg(statistics + ((i * ranks + rank) * 2 + sum) * head_rows + threadIdx.x);
-                });
+        if (space.is_last && begin < end) {
+            const int low = begin / quads, heads = (end - 1) / quads + 1 - low;
+            for (int i = threadIdx.x; i < clusters * heads; i += blockDim.x) {
+                int c = i / heads, head = low + i % heads;
+                space.clusters[c].peak[head] = __ldcg(&statistics[c * ranks + rank].peak[head]);
+                space.clusters[c].sum[head] = __ldcg(&statistics[c * ranks + rank].sum[head]);
+            }
             __syncthreads();
             for (int i = begin + threadIdx.x; i < end; i += blockDim.x) {
-                int head = i / quads;
+                const int head = i / quads;
+                float peak = -infinity, weights = 0;
+                for (int c = 0; c < clusters; c++) peak = fmaxf(peak, space.clusters[c].peak[head]);
                 float4 sum = make_float4(0, 0, 0, 0);
 #pragma unroll 8
-                for (int c = 0; c < clusters; c++) add_scaled(sum, __ldcg(partials + (int64_t)c * total + i), space.weight[c][head]);
-                store_out(p, part, i, sum, space.inverse[head]);
+                for (int c = 0; c < clusters; c++) {
+                    float weight = weight_of(space.clusters[c].peak[head], peak);
+                    weights += space.clusters[c].sum[head] * weight;
+                    add_scaled(sum, __ldcg(partials + (int64_t)c * total + i), weight);
+                }
+                store_out(p, part, i, sum, 1.0f / weights);
             }
         }
     }
@@ -280,7 +284,6 @@ extern "C" __global__ void __launch_bounds__(most_warps * 32)
     allow_next();
     const Part part(p);
     if (is_idle(p, part)) return;
-    prefetch_cache(p, part);
 
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, warps = blockDim.x >> 5, g = lane >> 2, t = lane & 3;
     const uint32_t tiles = shared_address(shared) + warp * (stages * 2 * tile_bytes);
@@ -290,17 +293,26 @@ extern "C" __global__ void __launch_bounds__(most_warps * 32)
             *(uint4 *)(shared + (tiles - shared_address(shared)) + i / tile * (2 * tile_bytes) + place(i % tile, chunks)) =
                 make_uint4(0, 0, 0, 0);
     }
-    int ahead = part.begin + warp;
-    int row = part.row(p, ahead * tile + (lane & 15));
+    // The positions whose rows this lane knows: those of the next tile to copy.
+    int ahead = part.begin + warp, position = ahead * tile + (lane & 15);
+    int blocks[stages];
+#pragma unroll
+    for (int s = 0; s < stages; s++) blocks[s] = part.block(p, position + s * warps * tile);
+#pragma unroll
+    for (int s = 0; s < stages - 1; s++) {
+        int there = position + s * warps * tile;
+        if (there / tile < part.end) prefetch_row(lane < 16 ? p.keys : p.values, part.row(p, blocks[s], there));
+    }
     wait_for_previous();
 
 #pragma unroll
     for (int s = 0; s < stages - 1; s++) {
-        if (ahead < part.end) load_tile(p, row, tiles + s * (2 * tile_bytes), lane);
+        if (ahead < part.end) load_tile(p, part.row(p, blocks[s], position), tiles + s * (2 * tile_bytes), lane);
         commit_copies();
         ahead += warps;
-        row = part.row(p, ahead * tile + (lane & 15));
+        position += warps * tile;
     }
+    int block = blocks[stages - 1];
 
     // Queries as A fragments.
     uint32_t queries[padded_chunks / 2][4];
@@ -326,10 +338,11 @@ extern "C" __global__ void __launch_bounds__(most_warps * 32)
     for (int current = part.begin + warp; current < part.end; current += warps) {
         wait_for_copies<stages - 2>();
         __syncwarp();
-        if (ahead < part.end) load_tile(p, row, tiles + free * (2 * tile_bytes), lane);
+        if (ahead < part.end) load_tile(p, part.row(p, block, position), tiles + free * (2 * tile_bytes), lane);
         commit_copies();
         ahead += warps;
-        row = part.row(p, ahead * tile + (lane & 15));
+        position += warps * tile;
+        block = part.block(p, position);
 
         const uint32_t keys = tiles + stage * (2 * tile_bytes), values = keys + tile_bytes;
         free = stage;
@@ -349,22 +362,27 @@ extern "C" __global__ void __launch_bounds__(most_warps * 32)
         for (int j = 0; j < 2; j++)
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                int position = current * tile + j * 8 + 2 * t + (i & 1);
-                bool visible = position >= part.first && position < part.context;
-                s[j][i] = visible ? scaled(p, scores[0][j][i] + scores[1][j][i]) : -infinity;
+                s[j][i] = part.sees(current * tile + j * 8 + 2 * t + (i & 1)) ? scaled(p, scores[0][j][i] + scores[1][j][i]) : -infinity;
                 top[i >> 1] = fmaxf(top[i >> 1], s[j][i]);
             }
+        float shrink[2];
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             top[h] = fmaxf(top[h], __shfl_xor_sync(0xffffffffu, top[h], 1));
             top[h] = fmaxf(top[h], __shfl_xor_sync(0xffffffffu, top[h], 2));
-            float shrink = weight_of(peak[h], top[h]);
+            shrink[h] = weight_of(peak[h], top[h]);
             peak[h] = top[h];
-            sum[h] *= shrink;
+        }
+        // Peaks seldom rise after the first tiles.
+        if (__any_sync(0xffffffffu, shrink[0] != 1 || shrink[1] != 1)) {
 #pragma unroll
-            for (int j = 0; j < chunks; j++) {
-                out[j][2 * h] *= shrink;
-                out[j][2 * h + 1] *= shrink;
+            for (int h = 0; h < 2; h++) {
+                sum[h] *= shrink[h];
+#pragma unroll
+                for (int j = 0; j < chunks; j++) {
+                    out[j][2 * h] *= shrink[h];
+                    out[j][2 * h + 1] *= shrink[h];
+                }
             }
         }
         uint32_t weights[4];
@@ -419,7 +437,8 @@ constexpr int stage_floats = tile * (key_pitch + head_size);
 
 __device__ __forceinline__ void load_tile(const vlm_cuda_decode_attention &p, const Part &part, int current, uint32_t target) {
     for (int i = threadIdx.x; i < tile * quads; i += threads) {
-        int r = i / quads, c = i - r * quads, row = part.row(p, current * tile + r);
+        int r = i / quads, c = i - r * quads, position = current * tile + r;
+        int row = part.row(p, part.block(p, position), position);
         int64_t offset = (int64_t)max(row, 0) * head_size + c * 4;
         copy_async(target + (r * key_pitch + c * 4) * 4, (const float *)p.keys + offset, row >= 0);
         copy_async(target + (tile * key_pitch + r * head_size + c * 4) * 4, (const float *)p.values + offset, row >= 0);
@@ -431,10 +450,10 @@ extern "C" __global__ void __launch_bounds__(threads) decode_attention(const __g
     extern __shared__ __align__(128) float shared[];
     __shared__ MergeSpace space;
     __shared__ float scores[head_rows][tile];
+    __shared__ float shrinks[head_rows];
     allow_next();
     const Part part(p);
     if (is_idle(p, part)) return;
-    prefetch_cache(p, part);
     wait_for_previous();
 
     float *queries = shared + 2 * stage_floats;
@@ -464,8 +483,7 @@ extern "C" __global__ void __launch_bounds__(threads) decode_attention(const __g
                 product += a[c].z * b[c].z;
                 product += a[c].w * b[c].w;
             }
-            bool visible = position >= part.first && position < part.context;
-            scores[head][r] = visible ? scaled(p, product) : -infinity;
+            scores[head][r] = part.sees(position) ? scaled(p, product) : -infinity;
         }
         __syncthreads();
         if (threadIdx.x < part.heads) {
@@ -480,13 +498,13 @@ extern "C" __global__ void __launch_bounds__(threads) decode_attention(const __g
             }
             space.warp[0].peak[head] = peak;
             space.warp[0].sum[head] = sum;
-            space.weight[0][head] = shrink;
+            shrinks[head] = shrink;
         }
         __syncthreads();
 #pragma unroll
         for (int head = 0; head < head_rows; head++)
             if (head < part.heads) {
-                float shrink = space.weight[0][head];
+                float shrink = shrinks[head];
 #pragma unroll
                 for (int c = 0; c < columns; c++) {
                     int e = threadIdx.x + c * threads;

@@ -17,6 +17,9 @@ __device__ __forceinline__ void allow_next() {
 #endif
 }
 
+// Brings the 128 bytes around an address into the L2 cache.
+__device__ __forceinline__ void prefetch_line(const void *p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
+
 __device__ __forceinline__ uint32_t shared_address(const void *p) { return (uint32_t)__cvta_generic_to_shared(p); }
 
 // Sums over the 32 lanes; every lane gets the sum.

@@ -30,7 +30,7 @@ typedef struct {
     const int32_t *block_tables;
     /// Room for results of splits: float32 `[S, G · headGroups, clusters, min(H/G, 16) · E]`.
     float *partials;
-    /// Their maxima and sums: float32 `[S, G · headGroups, clusters, cluster, 2, 16]`.
+    /// Their softmaxes, peaks and sums: float32 `[S, G · headGroups, clusters, cluster, 2, 16]`.
     float *statistics;
     /// Zeros `[S, G · headGroups, cluster]`; left as zeros.
     uint32_t *counters;
