@@ -45,6 +45,10 @@ final class KernelLibrary {
         guard status == 0, let function else {
             throw context.cuda.error(status, call: "cuModuleGetFunction", kernel: "\(name) of \(variant)")
         }
+        // A multiprocessor gives a kernel a part of its memory as shared memory, by default what one block needs, and has to be empty to
+        // change it. With all of it for every kernel, more blocks fit and a kernel can start where the one before it still runs. It is a
+        // hint; whether it is taken does not matter.
+        _ = context.cuda.api.pointee.cuFuncSetAttribute(function, Int32(VLM_CU_FUNCTION_SHARED_CARVEOUT), 100)
         let kernel = Kernel(name: name, variant: variant, handle: function)
         kernels[key] = kernel
         return kernel
