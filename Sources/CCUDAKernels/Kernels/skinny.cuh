@@ -202,18 +202,28 @@ __device__ __forceinline__ void stage_rows(const vlm_cuda_linear &p, const Skinn
     commit_copies();
     wait_for_copies<0>();
     if (p.norm_weight) {
-        for (int r = 0; r < p.rows; r++) {
-            float sum = 0.0f;
-            for (int i = threadIdx.x; i < granules; i += threads) {
-                float f[granule];
-                unpack_granule(load_shared(b.x + r * p.staged_pitch + i * 16), f);
+        // Four rows at a time, so that their chains of additions run side by side; each row's sum is in the same order always.
+        for (int r0 = 0; r0 < p.rows; r0 += 4) {
+            float sums[4] = {};
+            for (int i = threadIdx.x; i < granules; i += threads)
 #pragma unroll
-                for (int j = 0; j < granule; j++) sum = fmaf(f[j], f[j], sum);
-            }
-            sum = warp_sum(sum);
-            if ((threadIdx.x & 31) == 0) store_shared_float(squares + (r * consumers + warp) * 4, sum);
+                for (int j = 0; j < 4; j++) {
+                    if (r0 + j >= p.rows) break;
+                    float f[granule];
+                    unpack_granule(load_shared(b.x + (r0 + j) * p.staged_pitch + i * 16), f);
+#pragma unroll
+                    for (int k = 0; k < granule; k++) sums[j] = fmaf(f[k], f[k], sums[j]);
+                }
+#pragma unroll
+            for (int d = 16; d > 0; d >>= 1)
+#pragma unroll
+                for (int j = 0; j < 4; j++) sums[j] += __shfl_xor_sync(0xffffffffu, sums[j], d);
+            if ((threadIdx.x & 31) == 0)
+                for (int j = 0; j < min(4, p.rows - r0); j++)
+                    store_shared_float(squares + ((r0 + j) * consumers + warp) * 4, sums[j]);
         }
         consumers_meet();
+#pragma unroll 2
         for (int r = 0; r < p.rows; r++) {
             float sum = 0.0f;
 #pragma unroll
@@ -505,6 +515,9 @@ template <int N>
 __device__ __forceinline__ void skinny(const vlm_cuda_linear &p) {
     using namespace skinny_shape;
     extern __shared__ __align__(128) uint8_t shared[];
+#if __CUDA_ARCH__ >= 900
+    if (threadIdx.x == threads) asm volatile("prefetch.tensormap [%0];" ::"l"(&p.weight_map) : "memory");
+#endif
     SkinnyBlock b(p, shared_address(shared));
     if (threadIdx.x < b.stages) {
 #if __CUDA_ARCH__ >= 900
