@@ -101,15 +101,13 @@ package struct HopperGEMMPlan {
             guard tiles <= (cluster > 2 ? multiprocessors * 31 / 32 / cluster : most), 2 * cluster <= blocks else { return nil }
         }
         workers = min(most, tiles)
-        let used = Double(workers * cluster)
 
-        // Cycles of one step: the tensor cores do 2048 products a cycle, the second-level cache brings about 64 bytes, and all
-        // multiprocessors together read about 1900 bytes of weights from memory.
+        // Cycles of one step: the tensor cores do 2048 products a cycle, the second-level cache brings about 64 bytes.
         let bytes = Double((height + tile.tokens / (tile.isPair ? 2 : 1)) * 128)
-        let step = max(Double(height * tile.tokens) / 32, bytes / 64, Double(height * 128) * used / 1900)
+        let step = max(Double(height * tile.tokens) / 32, bytes / 64)
         let perResult: Double =
             switch epilogue {
-            case VLM_CUDA_GEMM_ACTIVATE: activation == VLM_CUDA_RELU ? 10 : 40
+            case VLM_CUDA_GEMM_ACTIVATE: activation == VLM_CUDA_RELU ? 10 : 26
             case VLM_CUDA_GEMM_GATED: 16
             case VLM_CUDA_GEMM_ACCUMULATE: 14
             default: 10
@@ -118,15 +116,18 @@ package struct HopperGEMMPlan {
         let finish = 700 + perResult * results
         let rounds = Double((tiles + workers - 1) / workers)
         let mainloop = Double(blocks) * step
-        switch tile.scheme {
-        case VLM_CUDA_GEMM_SPLIT.rawValue:
-            let share = Double((blocks + cluster - 1) / cluster)
-            cost = 7500 + share * step + 8 * results + finish / Double(cluster)
-        case VLM_CUDA_GEMM_ALTERNATE.rawValue, VLM_CUDA_GEMM_ALTERNATE_PAIR.rawValue:
-            cost = (tile.isPair ? 6000 : 4500) + rounds * (mainloop + 300) + 0.6 * finish
-        default:
-            cost = (tile.isPair ? 6000 : 4500) + rounds * (mainloop + finish)
+        let busy: Double
+        if tile.isSplit {
+            busy = 3000 + Double((blocks + cluster - 1) / cluster) * step + 8 * results + finish / Double(cluster)
+        } else if tile.alternates {
+            busy = rounds * (mainloop + 300) + 0.6 * finish
+        } else {
+            busy = rounds * (mainloop + finish)
         }
+        // All multiprocessors together read about 1750 bytes of weights a cycle from memory; more token tiles read them again from the cache.
+        let weights = Double(features) * Double(inFeatures) * 2 * (1 + 0.04 * Double(tokenTiles - 1))
+        let reading = weights / 1750 + finish / 2 + 2 * results
+        cost = (tile.isPair ? 6000 : 4500) + max(busy, reading)
         let wide = min(tokenTiles, max(1, 2048 / tile.tokens))
         let groups = (tokenTiles + wide - 1) / wide
         group = (tokenTiles + groups - 1) / groups
