@@ -66,10 +66,14 @@ final class BlasLt {
         try backend.settle()
         backend.context.makeCurrent()
         var (alpha, beta): (Float, Float) = (1, accumulates ? 1 : 0)
-        let status = api.cublasLtMatmul(
-            handle, plan.matmul, &alpha, weight.pointer, plan.weight, x.pointer, plan.x, &beta, out.pointer, plan.out,
-            out.pointer, plan.out, &plan.algorithm, workspace.pointer, workspace.byteCount, backend.stream)
-        try check(status, "cublasLtMatmul", key)
+        func multiply() throws {
+            let status = api.cublasLtMatmul(
+                handle, plan.matmul, &alpha, weight.pointer, plan.weight, x.pointer, plan.x, &beta, out.pointer, plan.out,
+                out.pointer, plan.out, &plan.algorithm, workspace.pointer, workspace.byteCount, backend.stream)
+            try check(status, "cublasLtMatmul", key)
+        }
+        guard let profile = backend.profile, !backend.isRecording else { return try multiply() }
+        try profile.measure("cuBLASLt \(key.rows)x\(key.inFeatures)x\(key.outFeatures)", multiply)
     }
 
     /// Row-major matrices are the transposed ones to the library: out ᵀ = W xᵀ, and what lies in memory is Wᵀ, xᵀ and outᵀ by columns.

@@ -37,7 +37,7 @@ extension CUDABackend {
                 .shapeMismatch, operation: "linear",
                 detail: "the norm's weight is \(normWeight.shape) of \(normWeight.dtype), not [\(weight.inFeatures)] of float32")
         }
-        guard x.rows > 0, x.rows <= CUDABackend.skinnyRows, isAligned(x, weight), normWeight.isAligned16 else { return false }
+        guard x.rows > 0, x.rows <= CUDABackend.skinnyRows, isAligned(x, weight), normWeight.startsAligned else { return false }
         parameters.norm_weight = UnsafePointer(normWeight.pointer.assumingMemoryBound(to: Float.self))
         parameters.epsilon = epsilon
         guard let plan = SkinnyPlan(&parameters, .init(properties), elementSize: activationType.size) else { return false }

@@ -45,8 +45,7 @@ extension CUDABackend {
         let vectorSize = 16 / x.dtype.size
         let vectors = width / vectorSize
         let aligned =
-            x.isAligned(pieces: width) && out.isAligned(pieces: width) && weight.isAligned(pieces: vectorSize)
-            && (bias?.isAligned(pieces: vectorSize) ?? true)
+            x.isAligned(pieces: width) && out.isAligned(pieces: width) && weight.startsAligned && (bias?.startsAligned ?? true)
         guard aligned, vectors <= 2048 else {
             let block = min(1024, (width + 31) / 32 * 32)
             try launch(kernel(.elementwise, kernels.elements), Grid(units), block: block, overlaps: true, parameters)

@@ -85,6 +85,9 @@ extension Tensor {
         return (Int(bitPattern: pointer) | (rowStride * dtype.size) | (width * dtype.size)) & mask == 0
     }
 
+    /// Whether a vector's first element lies at a multiple of 16 bytes. (Its elements are rows to ``isAligned(pieces:)``.)
+    var startsAligned: Bool { Int(bitPattern: pointer) & 15 == 0 }
+
     var floats: UnsafeMutablePointer<Float> { pointer.assumingMemoryBound(to: Float.self) }
     var bytes: UnsafeMutablePointer<UInt8> { pointer.assumingMemoryBound(to: UInt8.self) }
     var int32s: UnsafeMutablePointer<Int32> { pointer.assumingMemoryBound(to: Int32.self) }

@@ -60,6 +60,9 @@ private final class CUDAMark: StreamMark {
 }
 
 extension CUDABackend {
+    /// Not while each kernel is waited for or measured: a recording is one piece to the device.
+    package var recordsWork: Bool { !options.isSynchronous && profile == nil }
+
     package func record(_ body: () throws -> Void) throws -> any RecordedWork {
         try refuseWhileRecording("record")
         try settle()

@@ -112,5 +112,5 @@ extension CUDABackend {
 }
 
 extension AttentionProjection.HeadNorms {
-    fileprivate var areAligned: Bool { query.isAligned(pieces: 4) && key.isAligned(pieces: 4) }
+    fileprivate var areAligned: Bool { query.startsAligned && key.startsAligned }
 }

@@ -19,6 +19,8 @@ package final class CUDABackend {
     /// `CUstream`
     let stream: OpaquePointer?
     let kernels: KernelLibrary
+    /// Where the device's time goes, when somebody asked.
+    let profile: KernelProfile?
     /// Weights whose outputs are scaled once they are there.
     var pendingScales: [PendingScale] = []
     /// Whether operations are being recorded: nothing may be allocated or waited for.
@@ -64,6 +66,7 @@ package final class CUDABackend {
         self.properties = properties
         let context = try DeviceContext(cuda, device: device, properties: properties)
         self.context = context
+        profile = options.isProfiling ? KernelProfile(context) : nil
         stream = context.stream
         let source = try KernelSource(libraries: libraries, options: options, major: properties.major, minor: properties.minor)
         kernels = KernelLibrary(context: context, source: source)
@@ -84,6 +87,9 @@ package final class CUDABackend {
 
     /// All bytes that a backend needs on the device beside what it is asked for.
     package static var overheadBytes: Int { Scratch.allCases.reduce(reserveBytes) { $0 + $1.byteCount } }
+
+    /// What ``CUDAOptions/isProfiling`` measured so far.
+    package var timeReport: String? { profile?.report() }
 
     // MARK: Kernels
 
@@ -124,6 +130,19 @@ package final class CUDABackend {
 
     /// ``launch(_:_:block:sharedBytes:cluster:overlaps:_:)`` without waiting for weights that are on their way.
     func submit<P>(
+        _ kernel: Kernel, _ grid: Grid, block: Int, sharedBytes: Int = 0, cluster: Int = 1, overlaps: Bool = false,
+        _ parameters: P
+    ) throws {
+        guard let profile, !isRecording else {
+            return try start(
+                kernel, grid, block: block, sharedBytes: sharedBytes, cluster: cluster, overlaps: overlaps, parameters)
+        }
+        try profile.measure("\(kernel.description) grid \(grid.x)x\(grid.y)x\(grid.z)") {
+            try start(kernel, grid, block: block, sharedBytes: sharedBytes, cluster: cluster, overlaps: false, parameters)
+        }
+    }
+
+    private func start<P>(
         _ kernel: Kernel, _ grid: Grid, block: Int, sharedBytes: Int = 0, cluster: Int = 1, overlaps: Bool = false,
         _ parameters: P
     ) throws {

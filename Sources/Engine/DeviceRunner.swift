@@ -100,7 +100,7 @@ package final class DeviceRunner {
     // MARK: Passes
 
     private func isDecodingStep(_ batch: ForwardBatch, _ entries: [PassEntry]) -> Bool {
-        model.canBeRecorded && batch.tokenCount == entries.count && batch.outputRows.count == entries.count
+        backend.recordsWork && model.canBeRecorded && batch.tokenCount == entries.count && batch.outputRows.count == entries.count
             && batch.imageSpans.isEmpty
     }
 
@@ -247,7 +247,7 @@ package final class DeviceRunner {
                 batch.inputs = nil
             }
         }
-        if model.canBeRecorded { _ = try recordedStep(size: 1, kind: .greedy) }
+        if backend.recordsWork, model.canBeRecorded { _ = try recordedStep(size: 1, kind: .greedy) }
         try backend.synchronize()
     }
 }

@@ -310,6 +310,9 @@ package final class EngineCore {
         try backend.synchronize()
     }
 
+    /// Where the device's time went, when it was measured.
+    package var timeReport: String? { (backend as? any AsynchronousBackend)?.timeReport }
+
     /// Blocks no sequence owns.
     package var freeBlocks: Int { pool.freeCount }
 }

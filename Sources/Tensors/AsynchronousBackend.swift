@@ -2,6 +2,10 @@
 ///
 /// With it the engine launches a step before it has seen the tokens of the step before, so the device never waits for the host.
 package protocol AsynchronousBackend: Backend {
+    /// Whether work should be recorded: not while somebody looks at each piece.
+    var recordsWork: Bool { get }
+    /// Where the device's time went, in lines, when the backend was made to measure that.
+    var timeReport: String? { get }
     /// Records what `body` submits instead of running it. `body` must not allocate, download or synchronize.
     ///
     /// Every operand keeps its address and every launch its shape, so a replay repeats the pass with whatever the operands hold by then.
@@ -12,6 +16,11 @@ package protocol AsynchronousBackend: Backend {
     func mark() throws -> any StreamMark
     /// Room to choose tokens for `lanes` sequences over a vocabulary of V.
     func makeSampler(lanes: Int, vocabularySize: Int) throws -> any DeviceSampler
+}
+
+extension AsynchronousBackend {
+    package var recordsWork: Bool { true }
+    package var timeReport: String? { nil }
 }
 
 /// Work that was recorded by ``AsynchronousBackend/record(_:)``.

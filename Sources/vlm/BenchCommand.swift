@@ -64,6 +64,7 @@ struct BenchCommand: AsyncParsableCommand {
                     newTokens: newTokens)
                 rows += try await benchmark.run(progress: show)
             }
+            if let report = try await pipeline.engine.withCore({ $0.timeReport }) { Terminal.lines(report) }
             try await pipeline.close()
         }
         let memory = HostMemory.residentBytes.peak

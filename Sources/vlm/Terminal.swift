@@ -16,6 +16,9 @@ enum Terminal {
         FileHandle.standardError.write(Data("vlm: \(line)\n".utf8))
     }
 
+    /// Writes lines to standard error as they are.
+    static func lines(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+
     /// Writes a note to standard error if a person is looking.
     static func status(_ text: String) {
         guard errorIsTerminal else { return }
