@@ -18,10 +18,17 @@ constexpr int NARROW = 16;
 #define HOPPER_STAGES VLM_HOPPER_STAGES
 #endif
 
+#ifndef HOPPER_SUM_COLUMN
+#define HOPPER_SUM_COLUMN 0
+#endif
+
 constexpr int HEAD = VLM_HEAD_SIZE, GROUPS = HOPPER_GROUPS, STAGES = HOPPER_STAGES, KEYS = VLM_HOPPER_KEYS;
 constexpr int BOXES = (HEAD + 63) / 64, STEPS = (HEAD + 15) / 16;
 constexpr int ROWS = 64 * GROUPS, WORKERS = 128 * GROUPS;
 constexpr int QUERY_BOX = ROWS * 128, KEY_BOX = KEYS * 128, STAGE = BOXES * KEY_BOX;
+// Whether the sums of weights come from the product with a column of ones after the values, instead of additions.
+constexpr bool SUM_COLUMN = HOPPER_SUM_COLUMN;
+constexpr int WIDTH = HEAD + (SUM_COLUMN ? 8 : 0);
 // The score of a key that a row does not see: minus infinity.
 #define NOTHING __int_as_float(0xff800000)
 
@@ -300,10 +307,9 @@ __device__ __forceinline__ void weigh(float (&s)[COUNT], Rows &rows, float scale
             float &a = s[4 * j + 2 * r], &b = s[4 * j + 2 * r + 1];
             a = exp2_approximate(fmaf(a, scale, -base));
             b = exp2_approximate(fmaf(b, scale, -base));
-            sum += a;
-            other += b;
+            if (!SUM_COLUMN) sum += a, other += b;
         }
-        rows.sum[r] += sum + other;
+        if (!SUM_COLUMN) rows.sum[r] += sum + other;
     }
 }
 
@@ -338,10 +344,14 @@ __device__ __forceinline__ void begin_scores(float (&s)[COUNT], uint64_t query, 
     wgmma_commit();
 }
 
+__device__ __forceinline__ uint64_t value_operand(uint32_t values, int stage) {
+    return operand_across(values + stage * STAGE, SUM_COLUMN ? (STAGES - stage) * STAGE : KEY_BOX);
+}
+
 template <int COUNT>
-__device__ __forceinline__ void begin_values(float (&o)[HEAD / 2], const uint32_t (&w)[COUNT], uint64_t value) {
+__device__ __forceinline__ void begin_values(float (&o)[WIDTH / 2], const uint32_t (&w)[COUNT], uint64_t value) {
 #pragma unroll
-    for (int step = 0; step < COUNT / 4; step++) wgmma_across<HEAD>::multiply(o, w + 4 * step, value + step * (2048 >> 4));
+    for (int step = 0; step < COUNT / 4; step++) wgmma_across<WIDTH>::multiply(o, w + 4 * step, value + step * (2048 >> 4));
     wgmma_commit();
 }
 
@@ -362,13 +372,15 @@ __device__ __forceinline__ void transpose4(uint32_t *x, int lane) {
 
 // Normalised rows to `out`. Four lanes that share a row exchange pairs, so that each stores 16 bytes.
 __device__ __forceinline__ void store_rows(
-    const vlm_cuda_attention_hopper &p, const Tile &tile, float (&o)[HEAD / 2], const Rows &rows, int row) {
+    const vlm_cuda_attention_hopper &p, const Tile &tile, float (&o)[WIDTH / 2], const Rows &rows, int row) {
     int lane = threadIdx.x & 3, count = tile.tokens * p.group;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        float sum = rows.sum[r];
-        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
-        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+        float sum = SUM_COLUMN ? o[HEAD / 2 + 2 * r] : rows.sum[r];
+        if (!SUM_COLUMN) {
+            sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+            sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+        }
         float inverse = sum > 0.0f ? 1.0f / sum : 0.0f;
         int at = row + 8 * r, token = at / p.group, head = at - token * p.group;
         element_t *out = (element_t *)p.out + (tile.row + token) * p.out_stride + (tile.head * p.group + head) * HEAD;
@@ -400,7 +412,7 @@ __device__ __forceinline__ void consume(
     int row = group * 64 + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
     Ring ring = {0};  // of the next keys; their values lie at the same place of their ring
     uint32_t unread = shared_address(&board.unread);
-    float s[KEYS / 2], o[HEAD / 2];
+    float s[KEYS / 2], o[WIDTH / 2];
     uint32_t w[KEYS / 4];
     for (int count = 0;; count++) {
         barrier_wait(query_full, count & 1);
@@ -432,7 +444,7 @@ __device__ __forceinline__ void consume(
         // A warp without rows computes nothing but its part of the products.
         bool busy = uniform(row) < tokens * p.group;
 #pragma unroll
-        for (int i = 0; i < HEAD / 2; i++) o[i] = 0.0f;
+        for (int i = 0; i < WIDTH / 2; i++) o[i] = 0.0f;
         // Positions from last - window to first are seen by all rows.
         auto seen_by_all = [&](int step) { return (step + 1) * KEYS <= first && step * KEYS >= last - p.window; };
         barrier_wait(key_full + ring.stage() * 8, ring.parity());
@@ -464,7 +476,7 @@ __device__ __forceinline__ void consume(
             round_weights(w, s);
             barrier_wait(value_full + ring.stage() * 8, ring.parity());
             wgmma_fence();
-            begin_values(o, few_weights, operand_across(values + ring.stage() * STAGE, KEY_BOX));
+            begin_values(o, few_weights, value_operand(values, ring.stage()));
             wgmma_wait<0>();
             pin(o);
             if (lane == 0) barrier_arrive(value_empty + ring.stage() * 8);
@@ -492,7 +504,7 @@ __device__ __forceinline__ void consume(
             begin_scores(s, query, operand(keys + ring.stage() * STAGE));
             barrier_wait(value_full + ring.before().stage() * 8, ring.before().parity());
             wgmma_fence();
-            begin_values(o, w, operand_across(values + ring.before().stage() * STAGE, KEY_BOX));
+            begin_values(o, w, value_operand(values, ring.before().stage()));
             if (live > 1 && (group + 1 < live || step > bottom)) named_arrive(1 + (group + 1 == live ? 0 : group + 1), 256);
             wgmma_wait<1>();
             pin(s);
@@ -504,21 +516,21 @@ __device__ __forceinline__ void consume(
             if (busy) {
                 if (!seen_by_all(step)) mask(s, step * KEYS, rows, p.window);
                 raised = soften(s, rows, p.scale_log2);
-                hold(unread, rows);
+                if (!SUM_COLUMN) hold(unread, rows);
             }
             wgmma_wait<0>();
             pin(o);
             if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
             if (raised) {
 #pragma unroll
-                for (int i = 0; i < HEAD / 2; i++) o[i] *= rows.factor[i >> 1 & 1];
+                for (int i = 0; i < WIDTH / 2; i++) o[i] *= rows.factor[i >> 1 & 1];
             }
             round_weights(w, s);
             ring.steps++;
         }
         barrier_wait(value_full + ring.before().stage() * 8, ring.before().parity());
         wgmma_fence();
-        begin_values(o, w, operand_across(values + ring.before().stage() * STAGE, KEY_BOX));
+        begin_values(o, w, value_operand(values, ring.before().stage()));
         wgmma_wait<0>();
         pin(o);
         if (lane == 0) barrier_arrive(value_empty + ring.before().stage() * 8);
@@ -550,6 +562,12 @@ extern "C" __global__ void __launch_bounds__(WORKERS + 128, 1)
             barrier_init(shared_address(&board.value_empty[i]), 4 * GROUPS);
         }
         barrier_init_fence();
+    }
+    if (SUM_COLUMN) {
+        uint32_t ones = pack2<element_t>(1.0f, 1.0f);
+        for (int i = threadIdx.x; i < KEY_BOX / 16; i += WORKERS + 128)
+            asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(values + STAGES * STAGE + i * 16), "r"(ones) : "memory");
+        fence_async_shared();
     }
     allow_next();
     __syncthreads();
