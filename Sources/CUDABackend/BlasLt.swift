@@ -7,19 +7,27 @@ import Tensors
 final class BlasLt {
     /// Everything that decides about a plan.
     private struct Key: Hashable {
-        let rows, inFeatures, outFeatures: Int
+        /// Rounded up, so that prompts of similar lengths share a plan.
+        let mostRows: Int
+        let inFeatures, outFeatures: Int
         let xStride, weightStride, outStride: Int
         let type, outType: DType
+        let hasBias: Bool
     }
 
-    /// One shape's descriptions and algorithm.
+    /// The descriptions and algorithm of one shape and a few numbers of rows.
     private final class Plan {
         private let api: vlm_blas
         fileprivate var matmul: OpaquePointer?
         fileprivate var weight: OpaquePointer?
         fileprivate var x: OpaquePointer?
         fileprivate var out: OpaquePointer?
-        fileprivate var algorithm = vlm_blas_algorithm()
+        /// nil when the library has none for this shape.
+        fileprivate var algorithm: vlm_blas_algorithm?
+        /// By rows, where `algorithm` does not work.
+        fileprivate var exceptions: [Int: vlm_blas_algorithm] = [:]
+        /// What the layouts of x and out say.
+        fileprivate var rows = 0
 
         init(_ api: vlm_blas) { self.api = api }
 
@@ -32,8 +40,12 @@ final class BlasLt {
     private let api: vlm_blas
     private let handle: OpaquePointer
     private var plans: [Key: Plan] = [:]
-    /// Plans are a few hundred bytes, and prompts have any length: when there are this many, all are forgotten.
+    /// Plans are a few hundred bytes: when there are this many, all are forgotten.
     private static let mostPlans = 4096
+    /// Numbers of rows are rounded up to multiples of this: an algorithm takes microseconds to find, and a few rows hardly change it.
+    private static let rowStep = 32
+    /// Algorithms that the library is asked for, best first; the first that is said to work is taken.
+    private static let candidates = 8
 
     /// nil when the library is not there or does not start on this GPU; products then take the generic kernel.
     init?(_ api: vlm_blas?) {
@@ -49,43 +61,69 @@ final class BlasLt {
         _ = api.cublasLtDestroy(handle)
     }
 
-    /// `out [T, outFeatures] = x [T, inFeatures] Wᵀ`, added to `out` when `accumulates`; every row aligned to 16 bytes.
-    func multiply(_ x: Tensor, _ weight: Tensor, accumulates: Bool, into out: Tensor, on backend: CUDABackend) throws {
+    /// `out [T, outFeatures] = x [T, inFeatures] Wᵀ + bias`, added to `out` when `accumulates`; every row aligned to 16 bytes.
+    ///
+    /// - Parameter bias: `[outFeatures]` of the type of `out`.
+    /// - Returns: whether the library has an algorithm for that; when not, nothing was computed.
+    func multiply(
+        _ x: Tensor, _ weight: Tensor, bias: UnsafeMutableRawPointer? = nil, accumulates: Bool, into out: Tensor,
+        on backend: CUDABackend
+    ) throws -> Bool {
+        let rows = x.rows
         let key = Key(
-            rows: x.rows, inFeatures: x.width, outFeatures: weight.rows, xStride: x.rowStride, weightStride: weight.rowStride,
-            outStride: out.rowStride, type: x.dtype, outType: out.dtype)
+            mostRows: (rows + BlasLt.rowStep - 1) / BlasLt.rowStep * BlasLt.rowStep, inFeatures: x.width,
+            outFeatures: weight.rows, xStride: x.rowStride, weightStride: weight.rowStride, outStride: out.rowStride,
+            type: x.dtype, outType: out.dtype, hasBias: bias != nil)
         let workspace = backend.scratch(.blas)
         let plan: Plan
         if let known = plans[key] {
             plan = known
         } else {
-            plan = try self.plan(key, workspaceBytes: workspace.byteCount)
+            plan = try self.plan(key, bias: bias, workspaceBytes: workspace.byteCount)
             if plans.count >= BlasLt.mostPlans { plans.removeAll() }
             plans[key] = plan
         }
+        guard let usual = plan.algorithm else { return false }
+        try setRows(of: plan, to: rows, key)
+        if let bias { try set(plan.matmul, VLM_BLAS_MATMUL_BIAS_POINTER, bias, key) }
         try backend.settle()
         backend.context.makeCurrent()
         var (alpha, beta): (Float, Float) = (1, accumulates ? 1 : 0)
-        func multiply() throws {
-            let status = api.cublasLtMatmul(
+        func run(_ algorithm: vlm_blas_algorithm) -> Int32 {
+            var algorithm = algorithm
+            return api.cublasLtMatmul(
                 handle, plan.matmul, &alpha, weight.pointer, plan.weight, x.pointer, plan.x, &beta, out.pointer, plan.out,
-                out.pointer, plan.out, &plan.algorithm, workspace.pointer, workspace.byteCount, backend.stream)
+                out.pointer, plan.out, &algorithm, workspace.pointer, workspace.byteCount, backend.stream)
+        }
+        func multiply() throws -> Bool {
+            var status = run(plan.exceptions[rows] ?? usual)
+            if Int(status) == VLM_BLAS_NOT_SUPPORTED || Int(status) == VLM_BLAS_INVALID_VALUE {
+                guard let other = try algorithm(for: plan, key, workspaceBytes: workspace.byteCount) else { return false }
+                plan.exceptions[rows] = other
+                status = run(other)
+            }
             try check(status, "cublasLtMatmul", key)
+            return true
         }
         guard let profile = backend.profile, !backend.isRecording else { return try multiply() }
-        try profile.measure("cuBLASLt \(key.rows)x\(key.inFeatures)x\(key.outFeatures)", multiply)
+        var isDone = false
+        try profile.measure("cuBLASLt \(rows)x\(key.inFeatures)x\(key.outFeatures)") { isDone = try multiply() }
+        return isDone
     }
 
-    /// Row-major matrices are the transposed ones to the library: out ᵀ = W xᵀ, and what lies in memory is Wᵀ, xᵀ and outᵀ by columns.
-    private func plan(_ key: Key, workspaceBytes: Int) throws -> Plan {
+    /// Row-major matrices are the transposed ones to the library: outᵀ = W xᵀ, and what lies in memory is Wᵀ, xᵀ and outᵀ by columns.
+    private func plan(_ key: Key, bias: UnsafeMutableRawPointer?, workspaceBytes: Int) throws -> Plan {
         let plan = Plan(api)
         try check(
             api.cublasLtMatmulDescCreate(&plan.matmul, Int32(VLM_BLAS_COMPUTE_FLOAT32), Int32(VLM_BLAS_FLOAT32)),
             "cublasLtMatmulDescCreate", key)
-        var transposed = Int32(VLM_BLAS_TRANSPOSED)
-        try check(
-            api.cublasLtMatmulDescSetAttribute(plan.matmul, Int32(VLM_BLAS_MATMUL_TRANSPOSE_A), &transposed, 4),
-            "cublasLtMatmulDescSetAttribute", key)
+        try set(plan.matmul, VLM_BLAS_MATMUL_TRANSPOSE_A, Int32(VLM_BLAS_TRANSPOSED), key)
+        if let bias {
+            try set(plan.matmul, VLM_BLAS_MATMUL_EPILOGUE, Int32(VLM_BLAS_EPILOGUE_BIAS), key)
+            try set(plan.matmul, VLM_BLAS_MATMUL_BIAS_TYPE, key.outType.blasType, key)
+            // Its alignment counts.
+            try set(plan.matmul, VLM_BLAS_MATMUL_BIAS_POINTER, bias, key)
+        }
         func layout(_ layout: inout OpaquePointer?, _ type: DType, _ rows: Int, _ columns: Int, _ stride: Int) throws {
             // A single row may have any stride; the library wants one that could be.
             try check(
@@ -93,9 +131,15 @@ final class BlasLt {
                 "cublasLtMatrixLayoutCreate", key)
         }
         try layout(&plan.weight, key.type, key.inFeatures, key.outFeatures, key.weightStride)
-        try layout(&plan.x, key.type, key.inFeatures, key.rows, key.xStride)
-        try layout(&plan.out, key.outType, key.outFeatures, key.rows, key.outStride)
+        try layout(&plan.x, key.type, key.inFeatures, key.mostRows, key.xStride)
+        try layout(&plan.out, key.outType, key.outFeatures, key.mostRows, key.outStride)
+        plan.rows = key.mostRows
+        plan.algorithm = try algorithm(for: plan, key, workspaceBytes: workspaceBytes)
+        return plan
+    }
 
+    /// The library's first choice for what the plan's layouts say now.
+    private func algorithm(for plan: Plan, _ key: Key, workspaceBytes: Int) throws -> vlm_blas_algorithm? {
         var preference: OpaquePointer?
         try check(api.cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate", key)
         defer { _ = api.cublasLtMatmulPreferenceDestroy(preference) }
@@ -113,18 +157,31 @@ final class BlasLt {
                 api.cublasLtMatmulPreferenceSetAttribute(preference, Int32(attribute), &alignment, 4),
                 "cublasLtMatmulPreferenceSetAttribute", key)
         }
-        var choice = vlm_blas_choice()
+        var choices = [vlm_blas_choice](repeating: vlm_blas_choice(), count: BlasLt.candidates)
         var found: Int32 = 0
-        try check(
-            api.cublasLtMatmulAlgoGetHeuristic(
-                handle, plan.matmul, plan.weight, plan.x, plan.out, plan.out, preference, 1, &choice, &found),
-            "cublasLtMatmulAlgoGetHeuristic", key)
-        guard found > 0 else {
-            try check(Int32(VLM_BLAS_NOT_SUPPORTED), "cublasLtMatmulAlgoGetHeuristic", key)
-            return plan
+        let status = api.cublasLtMatmulAlgoGetHeuristic(
+            handle, plan.matmul, plan.weight, plan.x, plan.out, plan.out, preference, Int32(choices.count), &choices, &found)
+        if Int(status) == VLM_BLAS_NOT_SUPPORTED { return nil }
+        try check(status, "cublasLtMatmulAlgoGetHeuristic", key)
+        return choices.prefix(Int(found)).first { $0.state == VLM_BLAS_SUCCESS }?.algorithm
+    }
+
+    private func setRows(of plan: Plan, to rows: Int, _ key: Key) throws {
+        guard plan.rows != rows else { return }
+        var columns = UInt64(rows)
+        for layout in [plan.x, plan.out] {
+            try check(
+                api.cublasLtMatrixLayoutSetAttribute(layout, Int32(VLM_BLAS_LAYOUT_COLUMNS), &columns, 8),
+                "cublasLtMatrixLayoutSetAttribute", key)
         }
-        plan.algorithm = choice.algorithm
-        return plan
+        plan.rows = rows
+    }
+
+    private func set<Value: BitwiseCopyable>(_ matmul: OpaquePointer?, _ attribute: Int, _ value: Value, _ key: Key) throws {
+        var value = value
+        try check(
+            api.cublasLtMatmulDescSetAttribute(matmul, Int32(attribute), &value, MemoryLayout<Value>.size),
+            "cublasLtMatmulDescSetAttribute", key)
     }
 
     private func check(_ status: Int32, _ call: StaticString, _ key: Key) throws {
@@ -132,7 +189,7 @@ final class BlasLt {
         throw CUDAError(
             .failed, call: "\(call)", status: api.cublasLtGetStatusName(status).map { String(cString: $0) },
             detail:
-                "x [\(key.rows), \(key.inFeatures)] by [\(key.outFeatures), \(key.inFeatures)] of \(key.type) into \(key.outType)",
+                "x [up to \(key.mostRows), \(key.inFeatures)] by [\(key.outFeatures), \(key.inFeatures)] of \(key.type) into \(key.outType)",
             hint: "Use the cuBLASLt of the driver's CUDA version (VLM_CUDA_PATH)")
     }
 }

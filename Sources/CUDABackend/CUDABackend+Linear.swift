@@ -12,17 +12,37 @@ extension CUDABackend {
     ///
     /// - Throws: ``TensorError`` when shapes or types do not fit, ``CUDAError`` when the device fails.
     package func linear(_ x: Tensor, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor) throws {
+        _ = try linear(x, weight, epilogue: epilogue, into: out, by: nil)
+    }
+
+    /// ``linear(_:_:epilogue:into:)`` by a way of the caller's, to measure it, or by the best.
+    ///
+    /// - Parameter wanted: taken for more than 16 rows where it can be.
+    /// - Returns: the way it took.
+    @discardableResult
+    func linear(
+        _ x: Tensor, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor, by wanted: LinearPath?
+    ) throws -> LinearPath {
         var parameters = try linearParameters(x, weight, epilogue, out)
-        guard x.rows > 0, out.width > 0 else { return }
+        guard x.rows > 0, out.width > 0 else { return .generic }
         if x.rows <= CUDABackend.skinnyRows {
             if isAligned(x, weight), let plan = SkinnyPlan(&parameters, .init(properties), elementSize: activationType.size) {
-                return try launchSkinny(plan, &parameters)
+                try launchSkinny(plan, &parameters)
+                return .skinny
             }
         } else {
-            if try hopperGEMM(x, weight, epilogue: epilogue, into: out) { return }
-            if isAligned(x, weight), let blas = blasLt { return try multiply(blas, x, weight, epilogue, out, parameters) }
+            let prefersLibrary =
+                wanted == nil
+                ? !properties.isHopper
+                    || LinearCosts.prefersLibrary(
+                        rows: x.rows, features: Int(parameters.weight_rows), inFeatures: weight.inFeatures, epilogue: epilogue)
+                : wanted == .library
+            if prefersLibrary, try multiply(x, weight, epilogue, out, parameters) { return .library }
+            if try hopperGEMM(x, weight, epilogue: epilogue, into: out) { return .hopper }
+            if !prefersLibrary, try multiply(x, weight, epilogue, out, parameters) { return .library }
         }
         try launchGeneric(parameters)
+        return .generic
     }
 
     /// ``linear(_:_:epilogue:into:)`` of the root-mean-square norm of `x`, for at most 16 rows; normalised values are rounded to the
@@ -142,36 +162,6 @@ extension CUDABackend {
             rest.x = rest.x.map { $0 + Int(rest.rows) * Int(parameters.x_stride) * activationType.size }
             let size = parameters.out_float32 != 0 ? DType.float32.size : activationType.size
             rest.out = rest.out.map { $0 + Int(rest.rows) * Int(parameters.out_stride) * size }
-        }
-    }
-
-    /// The product by cuBLASLt: straight into `out` when nothing is left to do to it, else by way of float32 products of as many rows
-    /// at a time as their scratch memory holds.
-    private func multiply(
-        _ blas: BlasLt, _ x: Tensor, _ weight: LinearWeight, _ epilogue: LinearEpilogue, _ out: Tensor,
-        _ parameters: vlm_cuda_linear
-    ) throws {
-        let matrix = weight.packed.rows(0..<Int(parameters.weight_rows))
-        let isPlain = parameters.epilogue == Int32(VLM_CUDA_STORE.rawValue) && parameters.activation == 0
-        let accumulates = parameters.epilogue == Int32(VLM_CUDA_ACCUMULATE.rawValue)
-        if weight.bias == nil, isPlain || accumulates, out.isAligned16 {
-            return try blas.multiply(x, matrix, accumulates: accumulates, into: out, on: self)
-        }
-        let (products, byteCount) = scratch(.products)
-        let most = max(1, byteCount / (matrix.rows * DType.float32.size))
-        var rest = parameters
-        var row = 0
-        while row < x.rows {
-            let rows = row..<min(row + most, x.rows)
-            let product = Tensor(pointer: products, dtype: .float32, shape: Shape(rows.count, matrix.rows))
-            try blas.multiply(x.rows(rows), matrix, accumulates: false, into: product, on: self)
-            rest.x = UnsafeRawPointer(products)
-            rest.x_stride = Int64(matrix.rows)
-            rest.out = out.rows(rows).pointer
-            rest.rows = Int32(rows.count)
-            let grid = Grid(rows.count, (Int(parameters.out_columns) + 255) / 256)
-            try launch(kernel(.linear, "linear_finish"), grid, block: 256, overlaps: true, rest)
-            row = rows.upperBound
         }
     }
 }

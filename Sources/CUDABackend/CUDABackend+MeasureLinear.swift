@@ -4,11 +4,15 @@ extension CUDABackend {
     /// Times ``linear(_:_:epilogue:into:)``, for `vlm doctor`: products of `rows` rows by weights `[outFeatures, inFeatures]` that take
     /// turns, so that none is found in the L2 cache.
     ///
-    /// - Returns: seconds of one product (the median over replays of a recorded sequence), the bytes it must move (weights, x and out once)
-    ///   and its multiplications and additions.
+    /// - Parameters:
+    ///   - epilogue: nil for `gated(.silu)` of gates and ups, `store` of others.
+    ///   - wanted: the kernels to measure; nil for those that ``linear(_:_:epilogue:into:)`` chooses.
+    /// - Returns: seconds of one product (the median over replays of a recorded sequence), the bytes it must move (weights, x and out once),
+    ///   its multiplications and additions, and the kernels that it took.
     package func measureLinear(
-        rows: Int, inFeatures: Int, outFeatures: Int, combine: LinearWeight.Combine = .concatenated
-    ) throws -> (seconds: Double, bytes: Int, operations: Int) {
+        rows: Int, inFeatures: Int, outFeatures: Int, combine: LinearWeight.Combine = .concatenated,
+        epilogue: LinearEpilogue? = nil, by wanted: LinearPath? = nil
+    ) throws -> (seconds: Double, bytes: Int, operations: Int, path: LinearPath) {
         let size = activationType.size
         let weightBytes = outFeatures * inFeatures * size
         // At least three times what the cache holds, and some products even when one weight is larger than that.
@@ -28,13 +32,13 @@ extension CUDABackend {
                     pointer: buffer.pointer + i * weightBytes, dtype: activationType, shape: Shape(outFeatures, inFeatures)),
                 bias: nil, owner: buffer)
         }
-        let epilogue = combine == .gateUp ? LinearEpilogue.gated(.silu) : .store
+        let epilogue = epilogue ?? (combine == .gateUp ? .gated(.silu) : .store)
         // Compiles and plans what the recording needs.
-        try linear(x, weights[0], epilogue: epilogue, into: out)
-        let work = try record { for weight in weights { try linear(x, weight, epilogue: epilogue, into: out) } }
+        let path = try linear(x, weights[0], epilogue: epilogue, into: out, by: wanted)
+        let work = try record { for weight in weights { try linear(x, weight, epilogue: epilogue, into: out, by: wanted) } }
         let seconds = try medianSeconds(repeats: 7) { try replay(work) } / Double(copies)
         return (
-            seconds, weightBytes + rows * (inFeatures + columns) * size, 2 * rows * inFeatures * outFeatures
+            seconds, weightBytes + rows * (inFeatures + columns) * size, 2 * rows * inFeatures * outFeatures, path
         )
     }
 

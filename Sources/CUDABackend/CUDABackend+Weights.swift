@@ -30,7 +30,8 @@ extension CUDABackend {
     package var checksFinite: Bool { true }
 
     /// Places weights row-major in the activation type; gate and up in groups of 16 rows, 8 of the gate and the 8 of the same features
-    /// of up, each padded with zeros to a multiple of 8. `packed` is `[rows with padding, inFeatures]`, the bias float32 in its order.
+    /// of up, each padded with zeros to a multiple of 8. `packed` is `[rows with padding, inFeatures]`, the bias float32 in its order,
+    /// and after it in memory that of ``LinearWeight/shortBias``.
     ///
     /// Returns before the weights are there; ``finishLoading()`` waits for them, and so does every operation.
     ///
@@ -47,26 +48,32 @@ extension CUDABackend {
         let rowStride = (inFeatures * activationType.size + 15) / 16 * 16 / activationType.size
         let packedBytes = rows * rowStride * activationType.size
         let biasOffset = (packedBytes + 255) / 256 * 256
+        let shortBytes = activationType == .float32 ? 0 : rows * activationType.size
+        let biasBytes = LinearWeight.shortBiasOffset(rows: rows) + shortBytes
         let buffer = try CUDABuffer(
-            context, byteCount: hasBias ? biasOffset + rows * 4 : packedBytes, purpose: parts[0].name)
+            context, byteCount: hasBias ? biasOffset + biasBytes : packedBytes, purpose: parts[0].name)
         if hasBias || rows != outFeatures || rowStride != inFeatures {
             try check(cuda.api.pointee.cuMemsetD8Async(buffer.pointer, 0, buffer.byteCount, stream), "cuMemsetD8Async")
         }
         let packed = Tensor(pointer: buffer.pointer, dtype: activationType, shape: Shape(rows, inFeatures), rowStride: rowStride)
         let biasTensor =
             hasBias ? Tensor(pointer: buffer.pointer + biasOffset, dtype: .float32, shape: Shape(rows)) : nil
+        let weight = LinearWeight(
+            inFeatures: inFeatures, outFeatures: outFeatures, combine: combine, dtype: activationType, packed: packed,
+            bias: biasTensor, owner: buffer)
+        let biases = [biasTensor, weight.shortBias].compactMap { $0 }
         var offset = 0
         for (index, part) in parts.enumerated() {
             let firstRow = gateUp ? index * 8 : offset
             try place(part, columns: inFeatures, in: packed, firstRow: firstRow, interleaved: gateUp, owner: buffer)
-            if let biasTensor, let values = bias?[index] {
-                try place(values, columns: 1, in: biasTensor, firstRow: firstRow, interleaved: gateUp, owner: buffer)
+            if let values = bias?[index] {
+                for copy in biases {
+                    try place(values, columns: 1, in: copy, firstRow: firstRow, interleaved: gateUp, owner: buffer)
+                }
             }
             offset += part.dimensions[0]
         }
-        return LinearWeight(
-            inFeatures: inFeatures, outFeatures: outFeatures, combine: combine, dtype: activationType, packed: packed,
-            bias: biasTensor, owner: buffer)
+        return weight
     }
 
     /// Copies a tensor, converting between float32, float16 and bfloat16. Other types are copied when `dtype` is theirs.
@@ -118,6 +125,7 @@ extension CUDABackend {
             let (weight, factors) = (scale.weight, scale.factors)
             let parameters = vlm_cuda_scale_rows(
                 weight: weight.packed.pointer, bias: weight.bias?.pointer.assumingMemoryBound(to: Float.self),
+                short_bias: weight.shortBias?.pointer,
                 factors: UnsafePointer(factors.pointer.assumingMemoryBound(to: Float.self)),
                 columns: UInt64(weight.inFeatures), row_stride: UInt64(weight.packed.rowStride))
             try launch(kernel(.load, "scale_rows"), Grid(weight.outFeatures), block: 256, parameters)

@@ -26,9 +26,9 @@ final class WeightLoading {
 
     var isFull: Bool { names.count == WeightLoading.capacity }
 
-    /// Where the kernel notes the first element of `name` that is not finite.
+    /// Where the kernel notes the first element of `name` that is not finite; the same place when a tensor is copied twice in a row.
     func note(for name: String) -> UnsafeMutablePointer<UInt64> {
-        names.append(name)
+        if names.last != name { names.append(name) }
         return (notes.pointer + (names.count - 1) * 8).assumingMemoryBound(to: UInt64.self)
     }
 

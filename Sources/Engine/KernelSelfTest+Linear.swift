@@ -45,7 +45,36 @@ extension KernelSelfTest {
                 cases.append(rmsNormed("wide gated", rows, 4480, 1536, .gated(.silu), combine: .gateUp))
             }
             cases.append(linear("vision", 1025, 3072, 1024, .activation(.gelu)))
+            cases += largeCases
         }
+        return cases
+    }
+
+    /// Every epilogue in sizes that a GPU leaves to its library: patches of 588 values, which do not fill rows of 16 bytes, and gates of
+    /// more rows than are finished at once.
+    private static var largeCases: [Case] {
+        var cases: [Case] = []
+        for rows in [130, 331, 1025] {
+            for (out, input) in [(1024, 588), (1536, 1536)] {
+                cases.append(linear("store", rows, out, input, .store))
+                cases.append(linear("no bias", rows, out, input, .store, bias: false))
+                cases.append(linear("accumulate", rows, out, input, .accumulate))
+                cases.append(linear("accumulate, no bias", rows, out, input, .accumulate, bias: false))
+                cases.append(scaled(rows, out, input))
+                cases.append(folded(rows, out, input))
+                cases.append(logits(rows, out, input))
+                for activation in activations {
+                    cases.append(linear("\(activation.rawValue)", rows, out, input, .activation(activation)))
+                }
+            }
+            for activation in activations {
+                cases.append(linear("gated \(activation.rawValue)", rows, 3072, 1024, .gated(activation), combine: .gateUp))
+            }
+            cases.append(linear("gated, no bias", rows, 3072, 1024, .gated(.silu), combine: .gateUp, bias: false))
+            cases.append(strided(rows, 768, 1024))
+            cases.append(stridedGated(rows))
+        }
+        cases.append(linear("many gated", 331, 2 * 56_000, 64, .gated(.silu), combine: .gateUp))
         return cases
     }
 
@@ -130,13 +159,27 @@ extension KernelSelfTest {
     }
 
     /// Columns of wider tensors on both sides; what lies beside them stays.
-    private static func strided(_ rows: Int) -> Case {
-        Case(name: name("strided", rows, 96, 128)) { operands in
-            let input = try operands.activations(Shape(rows, 400), seed: 1)
-            let result = try operands.activations(Shape(rows, 256), seed: 3)
+    private static func strided(_ rows: Int, _ out: Int = 96, _ input: Int = 128) -> Case {
+        Case(name: name("strided", rows, out, input)) { operands in
+            let x = try operands.activations(Shape(rows, input + 272), seed: 1)
+            let result = try operands.activations(Shape(rows, out + 160), seed: 3)
             try operands.backend.linear(
-                input.columns(160..<288), try operands.linear(96, 128, seed: 2), epilogue: .store,
-                into: result.columns(64..<160))
+                x.columns(160..<160 + input), try operands.linear(out, input, seed: 2), epilogue: .store,
+                into: result.columns(64..<64 + out))
+            try operands.backend.linear(
+                x.columns(160..<160 + input), try operands.linear(out, input, seed: 2), epilogue: .activation(.silu),
+                into: result.columns(96..<96 + out))
+            return [result]
+        }
+    }
+
+    private static func stridedGated(_ rows: Int) -> Case {
+        Case(name: name("strided gated", rows, 2048, 512)) { operands in
+            let x = try operands.activations(Shape(rows, 784), seed: 1)
+            let result = try operands.activations(Shape(rows, 1184), seed: 3)
+            try operands.backend.linear(
+                x.columns(160..<672), try operands.linear(2048, 512, seed: 2, combine: .gateUp), epilogue: .gated(.silu),
+                into: result.columns(64..<1088))
             return [result]
         }
     }

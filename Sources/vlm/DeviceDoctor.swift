@@ -77,29 +77,54 @@ struct DeviceDoctor {
         }
     }
 
-    /// The products of a language model of 8 billion parameters (InternVL3-8B) for one to 4096 tokens, and of its vision encoder.
+    private struct Layer {
+        let name: String
+        let inFeatures, outFeatures: Int
+        var combine = LinearWeight.Combine.concatenated
+        var epilogue = LinearEpilogue.store
+        let rows: [Int]
+
+        var usedEpilogue: LinearEpilogue { combine == .gateUp ? .gated(.silu) : epilogue }
+    }
+
+    /// The products of a language model of 8 billion parameters (InternVL3-8B) for one to 4096 tokens, and of its vision encoder: by the
+    /// kernels that are chosen for them, and on Hopper, where there is a choice, by the others too.
     private func linears(_ backend: CUDABackend) -> [() throws -> Measurement] {
-        let decoder: [(String, Int, Int, LinearWeight.Combine)] = [
-            ("qkv", 3584, 4608, .concatenated), ("output", 3584, 3584, .concatenated), ("gate, up", 3584, 37888, .gateUp),
-            ("down", 18944, 3584, .concatenated), ("head", 3584, 151_680, .concatenated),
+        let rows = [1, 4, 16, 64, 256, 331, 1024, 4096]
+        let tiles = [1025, 8200]
+        let layers = [
+            Layer(name: "qkv", inFeatures: 3584, outFeatures: 4608, rows: rows),
+            Layer(name: "output", inFeatures: 3584, outFeatures: 3584, epilogue: .accumulate, rows: rows),
+            Layer(name: "gate, up", inFeatures: 3584, outFeatures: 37888, combine: .gateUp, rows: rows),
+            Layer(name: "down", inFeatures: 18944, outFeatures: 3584, epilogue: .accumulate, rows: rows),
+            Layer(name: "head", inFeatures: 3584, outFeatures: 151_680, rows: [1, 4, 16, 64, 256]),
+            Layer(name: "vision qkv", inFeatures: 1024, outFeatures: 3072, rows: tiles),
+            Layer(name: "vision output", inFeatures: 1024, outFeatures: 1024, epilogue: .accumulate, rows: tiles),
+            Layer(name: "vision mlp", inFeatures: 1024, outFeatures: 4096, epilogue: .activation(.gelu), rows: tiles),
+            Layer(name: "vision mlp", inFeatures: 4096, outFeatures: 1024, epilogue: .accumulate, rows: tiles),
         ]
-        let vision: [(String, Int, Int, LinearWeight.Combine)] = [
-            ("vision qkv", 1024, 3072, .concatenated), ("vision mlp", 1024, 4096, .concatenated),
-            ("vision mlp", 4096, 1024, .concatenated),
-        ]
-        let rows = [1, 4, 16, 64, 256, 331, 4096]
-        return
-            (decoder.flatMap { each in rows.filter { each.0 != "head" || $0 <= 256 }.map { (each, $0) } }
-            + vision.flatMap { each in [1025, 8200].map { (each, $0) } })
-            .map { each, rows in
-                {
-                    let (name, input, output, combine) = each
-                    let (seconds, bytes, operations) = try backend.measureLinear(
-                        rows: rows, inFeatures: input, outFeatures: output, combine: combine)
-                    return Measurement(
-                        name: "linear \(name) \(rows)x\(input)x\(output)", seconds: seconds, bytes: bytes, operations: operations)
+        let hasChoice = backend.properties.isHopper && backend.activationType != .float32
+        return layers.flatMap { layer in
+            layer.rows.flatMap { rows in
+                var paths: [LinearPath?] = [nil]
+                if hasChoice && rows > 16 {
+                    let prefersLibrary = LinearCosts.prefersLibrary(
+                        rows: rows, features: layer.outFeatures, inFeatures: layer.inFeatures, epilogue: layer.usedEpilogue)
+                    paths.append(prefersLibrary ? .hopper : .library)
                 }
+                return paths.map { path in { try measure(layer, rows: rows, by: path, backend) } }
             }
+        }
+    }
+
+    private func measure(_ layer: Layer, rows: Int, by wanted: LinearPath?, _ backend: CUDABackend) throws -> Measurement {
+        let (seconds, bytes, operations, path) = try backend.measureLinear(
+            rows: rows, inFeatures: layer.inFeatures, outFeatures: layer.outFeatures, combine: layer.combine,
+            epilogue: layer.usedEpilogue, by: wanted)
+        let choice = wanted == nil ? "\(path.rawValue) (chosen)" : path.rawValue
+        return Measurement(
+            name: "linear \(layer.name) \(rows)x\(layer.inFeatures)x\(layer.outFeatures) by \(choice)", seconds: seconds,
+            bytes: bytes, operations: operations)
     }
 
     private func attentions(_ backend: CUDABackend) -> [() throws -> Measurement] {

@@ -15,6 +15,7 @@ struct LinearTests {
         (1, 1544, 210), (2, 64, 5), (8, 1000, 48), (9, 4104, 130), (16, 520, 34),  // skinny
         (3, 33, 18), (40, 7, 100),  // generic
         (17, 256, 64), (130, 520, 200), (64, 1000, 46),  // tensor cores
+        (331, 588, 1024), (300, 1024, 512),  // the library
     ]
 
     @Test(arguments: types, Finish.allCases)

@@ -46,7 +46,9 @@ import Testing
         let expected = (0..<out * inFeatures).map(number) + (0..<2 * out * inFeatures).map { number($0 + 100) }
         #expect(try floats(weight.packed) == expected)
         let bias = try #require(weight.bias)
-        #expect(try floats(bias) == Array(repeating: 0, count: out) + (0..<2 * out).map { Float($0) + 0.5 })
+        let biases = Array(repeating: Float(0), count: out) + (0..<2 * out).map { Float($0) + 0.5 }
+        #expect(try floats(bias) == biases)
+        #expect(try floats(#require(weight.shortBias)) == biases)
     }
 
     /// Groups of 16 rows: 8 of gate, the same 8 of up, zeros where a half has no more.

@@ -1,6 +1,7 @@
 // Matrix products with weights `[out, in]`: the skinny kernel of decoding (skinny.cuh), a generic one that takes every shape and
 // stride, and the epilogue of products that a library made.
 #include "skinny.cuh"
+#include "vectors.cuh"
 
 // Few rows of x, weights read once at the speed of memory. Blocks: any number up to what fits the device at once. Threads:
 // VLM_CUDA_SKINNY_THREADS. Rows of x: at most 8, or 16.
@@ -83,3 +84,92 @@ extern "C" __global__ void __launch_bounds__(256) linear_finish(const __grid_con
         finish(p, row, column, product[column]);
     }
 }
+
+#if VLM_ELEMENT != 0
+// Activations for results of 16 bits, with a few instructions each: a pass over a large product is otherwise bound by them rather than by
+// memory. Absolute errors are below 1e-6 of the argument; `activate` is for results of any type.
+template <int KIND>
+__device__ __forceinline__ float activate_short(float x) {
+    if constexpr (KIND == VLM_CUDA_GELU) {
+        // erf by formula 7.1.26 of Abramowitz and Stegun, which is off by 1.5e-7 at most.
+        float z = fabsf(x) * 0.70710678118654752f;
+        float t = __fdividef(1.0f, fmaf(0.3275911f, z, 1.0f));
+        float series = fmaf(fmaf(fmaf(fmaf(1.061405429f, t, -1.453152027f), t, 1.421413741f), t, -0.284496736f), t, 0.254829592f);
+        float tail = 0.5f * series * t * __expf(-z * z);
+        return x * (x < 0.0f ? tail : 1.0f - tail);
+    } else if constexpr (KIND == VLM_CUDA_GELU_TANH) {
+        // (1 + tanh u) / 2 = 1 / (1 + exp(-2u))
+        return __fdividef(x, 1.0f + __expf(-1.5957691216057308f * (x + 0.044715f * x * x * x)));
+    } else if constexpr (KIND == VLM_CUDA_QUICK_GELU) {
+        return __fdividef(x, 1.0f + __expf(-1.702f * x));
+    } else if constexpr (KIND == VLM_CUDA_SILU) {
+        return __fdividef(x, 1.0f + __expf(-x));
+    } else if constexpr (KIND == VLM_CUDA_RELU) {
+        return fmaxf(x, 0.0f);
+    } else {
+        return x;
+    }
+}
+
+// Eight columns of one row at a time, VLM_CUDA_REST_VECTORS times, all loads first.
+template <int KIND, bool GATED>
+__device__ __forceinline__ void rest(const vlm_cuda_linear_rest &p) {
+    constexpr int count = VLM_CUDA_REST_VECTORS;
+    element_t *out = (element_t *)p.out;
+    const element_t *product = (const element_t *)p.product;
+    uint32_t first = blockIdx.x * (VLM_CUDA_REST_THREADS * count) + threadIdx.x;
+    int64_t places[count];
+    uint4 gates[count], ups[count];
+#pragma unroll
+    for (int i = 0; i < count; i++) {
+        uint32_t vector = first + i * VLM_CUDA_REST_THREADS;
+        if (vector >= p.vectors) continue;
+        uint32_t row = vector / p.row_vectors, column = vector - row * p.row_vectors;
+        places[i] = row * p.out_stride + column * 8;
+        if constexpr (GATED) {
+            const uint4 *pair = (const uint4 *)(product + row * p.product_stride + (int64_t)column * 16);
+            gates[i] = pair[0];
+            ups[i] = pair[1];
+        } else {
+            gates[i] = *(const uint4 *)(out + places[i]);
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < count; i++) {
+        if (first + i * VLM_CUDA_REST_THREADS >= p.vectors) continue;
+        float values[8];
+        unpack<element_t>(gates[i], values);
+#pragma unroll
+        for (int j = 0; j < 8; j++) values[j] = activate_short<KIND>(values[j]);
+        if constexpr (GATED) {
+            float factors[8];
+            unpack<element_t>(ups[i], factors);
+#pragma unroll
+            for (int j = 0; j < 8; j++) values[j] *= factors[j];
+        }
+        *(uint4 *)(out + places[i]) = pack<element_t>(values);
+    }
+}
+
+template <bool GATED>
+__device__ __forceinline__ void rest_of(const vlm_cuda_linear_rest &p) {
+    wait_for_previous();
+    allow_next();
+    switch (p.activation) {
+    case VLM_CUDA_GELU: rest<VLM_CUDA_GELU, GATED>(p); break;
+    case VLM_CUDA_GELU_TANH: rest<VLM_CUDA_GELU_TANH, GATED>(p); break;
+    case VLM_CUDA_QUICK_GELU: rest<VLM_CUDA_QUICK_GELU, GATED>(p); break;
+    case VLM_CUDA_SILU: rest<VLM_CUDA_SILU, GATED>(p); break;
+    case VLM_CUDA_RELU: rest<VLM_CUDA_RELU, GATED>(p); break;
+    default: rest<VLM_CUDA_NONE, GATED>(p);
+    }
+}
+
+// out = f(out), out = f(gate) · up of products that a library stored in 16 bits. Any number of blocks that covers the vectors.
+extern "C" __global__ void __launch_bounds__(VLM_CUDA_REST_THREADS) linear_activate(const __grid_constant__ vlm_cuda_linear_rest p) {
+    rest_of<false>(p);
+}
+extern "C" __global__ void __launch_bounds__(VLM_CUDA_REST_THREADS) linear_gate(const __grid_constant__ vlm_cuda_linear_rest p) {
+    rest_of<true>(p);
+}
+#endif

@@ -111,11 +111,16 @@ extern "C" __global__ void place_rows(const __grid_constant__ vlm_cuda_place p) 
     }
 }
 
-/// Row r of a weight and element r of its bias, times factor r. Blocks: rows. The types are the program's; the bias is float32 or null.
+/// Row r of a weight and element r of its bias, times factor r. Blocks: rows. The types are the program's; the bias is float32 or null, and
+/// `short_bias`, where there is one, its copy in the program's type.
 extern "C" __global__ void __launch_bounds__(256) scale_rows(const __grid_constant__ vlm_cuda_scale_rows p) {
     uint64_t row = blockIdx.x;
     float factor = p.factors[row];
     element_t *x = (element_t *)p.weight + row * p.row_stride;
     for (uint64_t i = threadIdx.x; i < p.columns; i += blockDim.x) x[i] = from_float<element_t>(to_float(x[i]) * factor);
-    if (threadIdx.x == 0 && p.bias) p.bias[row] *= factor;
+    if (threadIdx.x == 0 && p.bias) {
+        float bias = p.bias[row] * factor;
+        p.bias[row] = bias;
+        if (p.short_bias) ((element_t *)p.short_bias)[row] = from_float<element_t>(bias);
+    }
 }

@@ -75,4 +75,23 @@ typedef struct {
     int32_t staged_pitch;
 } vlm_cuda_linear;
 
+/// What is left of an epilogue once a library has stored a product with its bias in a 16-bit activation type. Strides in elements; every
+/// row is aligned to 16 bytes.
+typedef struct {
+    /// `linear_activate`: unused. `linear_gate`: `[rows, 2 · columns]` in groups of 16, 8 of gate and the 8 of up.
+    const void *product;
+    /// `linear_activate`: the product, which it changes in place. `[rows, columns]`
+    void *out;
+    int64_t product_stride;
+    int64_t out_stride;
+    /// Eights of columns in a row, and in all rows.
+    uint32_t row_vectors;
+    uint32_t vectors;
+    /// enum vlm_cuda_activation
+    int32_t activation;
+} vlm_cuda_linear_rest;
+
+/// Threads of the kernels that take it, and the vectors of each thread.
+enum { VLM_CUDA_REST_THREADS = 256, VLM_CUDA_REST_VECTORS = 2 };
+
 #endif

@@ -30,6 +30,7 @@ typedef struct {
 typedef struct {
     void *weight;
     float *bias;
+    void *short_bias;
     const float *factors;
     uint64_t columns;
     uint64_t row_stride;

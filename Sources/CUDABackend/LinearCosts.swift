@@ -1,0 +1,85 @@
+package import Tensors
+
+/// The kernels that a product can take.
+package enum LinearPath: String, Sendable {
+    /// At most 16 rows, see skinny.cuh.
+    case skinny
+    /// gemm.cu
+    case hopper
+    /// cuBLASLt
+    case library
+    /// Any shape and stride.
+    case generic
+}
+
+/// What a product of more than 16 rows costs by gemm.cu and by cuBLASLt on an H100, to choose between them.
+///
+/// `microseconds = start + depth · inFeatures + max(bytes / bandwidth, operations / rate)`: the bytes are those of x, weight and out once,
+/// start and rate are steps of the number of rows. The constants fit the logarithms of medians measured in bfloat16 on an H100 80GB HBM3
+/// (132 multiprocessors) with CUDA 13.0 and cuBLASLt 13.1.0 on 23 November 2026: 48 products of 17 to 8200 rows, those of InternVL3-2B,
+/// -8B and their vision encoder. cuBLASLt's are off by 6 % and gemm.cu's by 11 % (root mean square).
+package struct LinearCosts: Sendable {
+    /// Holds up to so many rows: microseconds before the first result, and operations a microsecond.
+    private struct Step {
+        let rows: Int
+        let start, rate: Double
+
+        init(_ rows: Int, start: Double, teraflops: Double) {
+            self.rows = rows
+            self.start = start
+            rate = teraflops * 1e6
+        }
+    }
+
+    /// Bytes a microsecond.
+    private let bandwidth: Double
+    /// Microseconds for each input feature.
+    private let depth: Double
+    private let steps: [Step]
+
+    /// gemm.cu with the best of its tiles, epilogues included.
+    package static let hopper = LinearCosts(
+        bandwidth: 3.35e6, depth: 0.56e-3,
+        steps: [
+            Step(64, start: 4.2, teraflops: 209), Step(128, start: 9.4, teraflops: 408), Step(256, start: 20.8, teraflops: 710),
+            Step(512, start: 9.0, teraflops: 551), Step(1100, start: 5.9, teraflops: 480),
+            Step(2100, start: 3.7, teraflops: 430), Step(.max, start: 7.0, teraflops: 708),
+        ])
+
+    /// cuBLASLt with a bias or a sum with `out` at most.
+    package static let library = LinearCosts(
+        bandwidth: 2.99e6, depth: 0.25e-3,
+        steps: [
+            Step(64, start: 3.7, teraflops: 185), Step(128, start: 2.0, teraflops: 334), Step(256, start: 3.8, teraflops: 598),
+            Step(512, start: 4.6, teraflops: 652), Step(1100, start: 4.2, teraflops: 741),
+            Step(2100, start: 3.2, teraflops: 760), Step(.max, start: 4.5, teraflops: 729),
+        ])
+
+    /// Expected time of `x [rows, inFeatures]` by `[features, inFeatures]`, 16-bit types.
+    package func microseconds(rows: Int, features: Int, inFeatures: Int) -> Double {
+        let (t, f, k) = (Double(rows), Double(features), Double(inFeatures))
+        guard let step = steps.first(where: { rows <= $0.rows }) else { return .infinity }
+        return step.start + depth * k + max(2 * (f * k + t * k + t * f) / bandwidth, 2 * t * f * k / step.rate)
+    }
+
+    /// The pass that cuBLASLt leaves for activations and gates: a launch, and its bytes at the speed of a copy.
+    package static func passMicroseconds(rows: Int, features: Int, epilogue: LinearEpilogue) -> Double {
+        let values: Int
+        switch epilogue {
+        case .store, .accumulate: return 0
+        case .activation: values = 2 * features
+        case .gated: values = features + features / 2
+        // By way of float32: written, read, and `out` both.
+        case .scaledAccumulate: values = 6 * features
+        }
+        return 1 + Double(2 * rows * values) / 2.5e6
+    }
+
+    /// Whether cuBLASLt is expected to be faster than gemm.cu for an operand `[rows, inFeatures]` of 16 bits and a weight
+    /// `[features, inFeatures]` (gate and up together).
+    package static func prefersLibrary(rows: Int, features: Int, inFeatures: Int, epilogue: LinearEpilogue) -> Bool {
+        library.microseconds(rows: rows, features: features, inFeatures: inFeatures)
+            + passMicroseconds(rows: rows, features: features, epilogue: epilogue)
+            < hopper.microseconds(rows: rows, features: features, inFeatures: inFeatures)
+    }
+}

@@ -1,0 +1,89 @@
+import CUDABackend
+import Tensors
+import Testing
+
+@Suite struct LinearCostsTests {
+    /// A product measured both ways on an H100 where one was clearly faster, `library` with the pass that it leaves.
+    struct Measured: CustomTestStringConvertible, Sendable {
+        let rows, features, inFeatures: Int
+        let kind: Kind
+        /// Microseconds of the product alone.
+        let library, hopper: Double
+
+        enum Kind: Sendable { case plain, activated, gated }
+
+        init(_ rows: Int, _ features: Int, _ inFeatures: Int, _ kind: Kind = .plain, library: Double, hopper: Double) {
+            (self.rows, self.features, self.inFeatures, self.kind) = (rows, features, inFeatures, kind)
+            (self.library, self.hopper) = (library, hopper)
+        }
+
+        var epilogue: LinearEpilogue {
+            switch kind {
+            case .plain: .accumulate
+            case .activated: .activation(.gelu)
+            case .gated: .gated(.silu)
+            }
+        }
+        var testDescription: String { "\(rows)x\(inFeatures)x\(features) \(kind)" }
+    }
+
+    static let measured = [
+        Measured(64, 3584, 3584, library: 12.1, hopper: 15.0),
+        Measured(64, 37888, 3584, .gated, library: 107.0, hopper: 94.8),
+        Measured(64, 1536, 8960, library: 15.4, hopper: 19.1),
+        Measured(17, 17920, 1536, .gated, library: 24.7, hopper: 21.1),
+        Measured(64, 17920, 1536, .gated, library: 24.8, hopper: 23.1),
+        Measured(128, 4608, 3584, library: 15.8, hopper: 21.6),
+        Measured(128, 37888, 3584, .gated, library: 104.1, hopper: 104.1),
+        Measured(256, 4608, 3584, library: 18.4, hopper: 32.9),
+        Measured(256, 3584, 18944, library: 66.6, hopper: 76.7),
+        Measured(256, 17920, 1536, .gated, library: 27.3, hopper: 42.2),
+        Measured(331, 3584, 3584, library: 17.2, hopper: 27.0),
+        Measured(331, 3584, 18944, library: 79.4, hopper: 125.1),
+        Measured(331, 37888, 3584, .gated, library: 131.3, hopper: 153.4),
+        Measured(331, 1536, 1536, library: 7.8, hopper: 13.1),
+        Measured(1025, 1024, 1024, library: 7.3, hopper: 11.4),
+        Measured(1025, 4096, 1024, .activated, library: 15.7, hopper: 26.4),
+        Measured(1025, 1024, 4096, library: 16.7, hopper: 29.4),
+        Measured(2050, 1024, 4096, library: 25.2, hopper: 43.0),
+        Measured(4096, 37888, 3584, .gated, library: 1420.1, hopper: 1528.1),
+        Measured(8200, 4096, 1024, .activated, library: 98.1, hopper: 124.9),
+    ]
+
+    @Test(arguments: measured)
+    func choosesWhatWasFaster(_ product: Measured) {
+        let pass = LinearCosts.passMicroseconds(rows: product.rows, features: product.features, epilogue: product.epilogue)
+        let chosen = LinearCosts.prefersLibrary(
+            rows: product.rows, features: product.features, inFeatures: product.inFeatures, epilogue: product.epilogue)
+        #expect(chosen == (product.library + pass < product.hopper))
+    }
+
+    @Test(arguments: measured)
+    func expectsAboutWhatWasMeasured(_ product: Measured) {
+        let (rows, features, inFeatures) = (product.rows, product.features, product.inFeatures)
+        let library = LinearCosts.library.microseconds(rows: rows, features: features, inFeatures: inFeatures)
+        let hopper = LinearCosts.hopper.microseconds(rows: rows, features: features, inFeatures: inFeatures)
+        #expect(abs(library / product.library - 1) < 0.25)
+        #expect(abs(hopper / product.hopper - 1) < 0.25)
+    }
+
+    /// Layer scales that are not folded go by way of float32 with the library, which costs several passes.
+    @Test func scalesCountAsPasses() {
+        let scale = Tensor(
+            pointer: UnsafeMutableRawPointer.allocate(byteCount: 4, alignment: 4), dtype: .float32, shape: Shape(1))
+        defer { scale.pointer.deallocate() }
+        let scaled = LinearCosts.passMicroseconds(rows: 1025, features: 1024, epilogue: .scaledAccumulate(scale: scale))
+        #expect(scaled > LinearCosts.passMicroseconds(rows: 1025, features: 1024, epilogue: .activation(.gelu)))
+        #expect(LinearCosts.passMicroseconds(rows: 1025, features: 1024, epilogue: .accumulate) == 0)
+    }
+
+    /// Every row once, none in a chunk too large, whole tiles of 128 where there is room for one.
+    @Test(arguments: [1, 17, 331, 885, 886, 1024, 4096, 5000], [1, 100, 128, 885, 4096])
+    func chunksCoverRows(rows: Int, most: Int) {
+        let chunks = CUDABackend.chunks(rows, most: most)
+        #expect(chunks.first?.lowerBound == 0 && chunks.last?.upperBound == rows)
+        #expect(zip(chunks, chunks.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
+        #expect(chunks.allSatisfy { !$0.isEmpty && $0.count <= most })
+        if rows > most, most >= 2 * 128 { #expect(chunks.dropLast().allSatisfy { $0.count % 128 == 0 || $0.count + 127 > most }) }
+    }
+}
