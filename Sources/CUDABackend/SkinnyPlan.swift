@@ -37,7 +37,7 @@ package struct SkinnyPlan {
         let fixed = Int(VLM_CUDA_SKINNY_HEADER_BYTES) + results
         let stage = Int(VLM_CUDA_SKINNY_STAGE_BYTES)
         let enough = 4
-        func stages(_ bytes: Int) -> Int { min(10, (device.sharedBytesPerBlock - fixed - bytes) / stage) }
+        func stages(_ bytes: Int) -> Int { min(8, (device.sharedBytesPerBlock - fixed - bytes) / stage) }
 
         if stages(staged) >= enough {
             (parameters.stages, parameters.staged) = (Int32(stages(staged)), 1)
@@ -47,7 +47,8 @@ package struct SkinnyPlan {
             (parameters.stages, parameters.staged) = (Int32(max(2, stages(0))), 0)
         }
         sharedBytes = fixed + Int(parameters.stages) * stage + (parameters.staged == 1 ? staged : 0)
-        parameters.remaining_at_next = Int32.max
+        // Measured on an H100: the next kernel's blocks are then at hand when the first of this one's end.
+        parameters.remaining_at_next = 8
         parameters.staged_pitch = Int32(pitch)
         let tiles = (Int(parameters.weight_rows) + Int(VLM_CUDA_SKINNY_TILE_ROWS) - 1) / Int(VLM_CUDA_SKINNY_TILE_ROWS)
         let chunk = Int(VLM_CUDA_SKINNY_CHUNK_BYTES)
