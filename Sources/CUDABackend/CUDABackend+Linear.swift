@@ -12,17 +12,13 @@ extension CUDABackend {
     ///
     /// - Throws: ``TensorError`` when shapes or types do not fit, ``CUDAError`` when the device fails.
     package func linear(_ x: Tensor, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor) throws {
-        _ = try linear(x, weight, epilogue: epilogue, into: out, by: nil)
+        _ = try chooseLinear(x, weight, epilogue: epilogue, into: out)
     }
 
-    /// ``linear(_:_:epilogue:into:)`` by a way of the caller's, to measure it, or by the best.
+    /// ``linear(_:_:epilogue:into:)``.
     ///
-    /// - Parameter wanted: taken for more than 16 rows where it can be.
-    /// - Returns: the way it took.
-    @discardableResult
-    func linear(
-        _ x: Tensor, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor, by wanted: LinearPath?
-    ) throws -> LinearPath {
+    /// - Returns: the kernels that it took.
+    func chooseLinear(_ x: Tensor, _ weight: LinearWeight, epilogue: LinearEpilogue, into out: Tensor) throws -> LinearPath {
         var parameters = try linearParameters(x, weight, epilogue, out)
         guard x.rows > 0, out.width > 0 else { return .generic }
         if x.rows <= CUDABackend.skinnyRows {
@@ -32,11 +28,10 @@ extension CUDABackend {
             }
         } else {
             let prefersLibrary =
-                wanted == nil
-                ? !properties.isHopper
+                linearPath.map { $0 == .library }
+                ?? (!properties.isHopper
                     || LinearCosts.prefersLibrary(
-                        rows: x.rows, features: Int(parameters.weight_rows), inFeatures: weight.inFeatures, epilogue: epilogue)
-                : wanted == .library
+                        rows: x.rows, features: Int(parameters.weight_rows), inFeatures: weight.inFeatures, epilogue: epilogue))
             if prefersLibrary, try multiply(x, weight, epilogue, out, parameters) { return .library }
             if try hopperGEMM(x, weight, epilogue: epilogue, into: out) { return .hopper }
             if !prefersLibrary, try multiply(x, weight, epilogue, out, parameters) { return .library }

@@ -6,12 +6,12 @@ extension CUDABackend {
     ///
     /// - Parameters:
     ///   - epilogue: nil for `gated(.silu)` of gates and ups, `store` of others.
-    ///   - wanted: the kernels to measure; nil for those that ``linear(_:_:epilogue:into:)`` chooses.
+    ///   - path: see ``linearPath``.
     /// - Returns: seconds of one product (the median over replays of a recorded sequence), the bytes it must move (weights, x and out once),
     ///   its multiplications and additions, and the kernels that it took.
     package func measureLinear(
         rows: Int, inFeatures: Int, outFeatures: Int, combine: LinearWeight.Combine = .concatenated,
-        epilogue: LinearEpilogue? = nil, by wanted: LinearPath? = nil
+        epilogue: LinearEpilogue? = nil, by path: LinearPath? = nil
     ) throws -> (seconds: Double, bytes: Int, operations: Int, path: LinearPath) {
         let size = activationType.size
         let weightBytes = outFeatures * inFeatures * size
@@ -34,11 +34,14 @@ extension CUDABackend {
         }
         let epilogue = epilogue ?? (combine == .gateUp ? .gated(.silu) : .store)
         // Compiles and plans what the recording needs.
-        let path = try linear(x, weights[0], epilogue: epilogue, into: out, by: wanted)
-        let work = try record { for weight in weights { try linear(x, weight, epilogue: epilogue, into: out, by: wanted) } }
+        let usual = linearPath
+        linearPath = path
+        defer { linearPath = usual }
+        let taken = try chooseLinear(x, weights[0], epilogue: epilogue, into: out)
+        let work = try record { for weight in weights { try linear(x, weight, epilogue: epilogue, into: out) } }
         let seconds = try medianSeconds(repeats: 7) { try replay(work) } / Double(copies)
         return (
-            seconds, weightBytes + rows * (inFeatures + columns) * size, 2 * rows * inFeatures * outFeatures, path
+            seconds, weightBytes + rows * (inFeatures + columns) * size, 2 * rows * inFeatures * outFeatures, taken
         )
     }
 

@@ -33,6 +33,8 @@ package final class CUDABackend {
     private let canOverlap: Bool
     /// Products by NVIDIA's library, when it is there.
     private(set) lazy var blasLt = BlasLt(libraries.blas)
+    /// Kernels for products of more than 16 rows, where they can do them: to measure or test them. nil for those expected to be fastest.
+    package var linearPath: LinearPath?
     /// How shapes were multiplied on Hopper so far.
     let hopperPlans = HopperGEMMPlans()
     /// Host memory that uploads pass through.

@@ -27,14 +27,25 @@ struct DeviceDoctor {
                     "\(backend.device): \(properties.name), compute capability \(properties.major).\(properties.minor), "
                         + "\(properties.multiprocessors) multiprocessors, \(MemoryPlan.format(try backend.freeBytes())) free")
             }
-            failed += try test(backend, against: reference)
+            failed += try test(backend, against: reference, matching: only)
+            if hasChoice(backend), only == nil {
+                // Few products take the kernels of this GPU when they are free to choose.
+                backend.linearPath = .hopper
+                failed += try test(backend, against: reference, matching: "linear ")
+                backend.linearPath = nil
+            }
             if extent == .full, only == nil { try measure(backend) }
         }
         return failed
     }
 
-    private func test(_ backend: CUDABackend, against reference: CPUBackend) throws -> Int {
-        let type = backend.activationType.rawValue
+    /// Whether products of many rows have two ways.
+    private func hasChoice(_ backend: CUDABackend) -> Bool {
+        backend.properties.isHopper && backend.activationType != .float32
+    }
+
+    private func test(_ backend: CUDABackend, against reference: CPUBackend, matching only: String?) throws -> Int {
+        let type = backend.activationType.rawValue + (backend.linearPath.map { " by \($0.rawValue)" } ?? "")
         var failures = 0
         // A fault leaves the device unusable for the process: what comes after says nothing new.
         var isLost = false
@@ -103,11 +114,10 @@ struct DeviceDoctor {
             Layer(name: "vision mlp", inFeatures: 1024, outFeatures: 4096, epilogue: .activation(.gelu), rows: tiles),
             Layer(name: "vision mlp", inFeatures: 4096, outFeatures: 1024, epilogue: .accumulate, rows: tiles),
         ]
-        let hasChoice = backend.properties.isHopper && backend.activationType != .float32
         return layers.flatMap { layer in
             layer.rows.flatMap { rows in
                 var paths: [LinearPath?] = [nil]
-                if hasChoice && rows > 16 {
+                if hasChoice(backend), rows > 16 {
                     let prefersLibrary = LinearCosts.prefersLibrary(
                         rows: rows, features: layer.outFeatures, inFeatures: layer.inFeatures, epilogue: layer.usedEpilogue)
                     paths.append(prefersLibrary ? .hopper : .library)

@@ -29,9 +29,14 @@ struct LinearTests {
                 if outType != type, finish != .store { continue }
                 let problem = Problem(shape, type: type, finish: finish, noise: &noise)
                 let expected = try problem.solve(on: reference, type: .float32, outType: .float32)
-                let values = try problem.solve(on: device, type: type, outType: outType)
                 let bound = outType == .float32 ? (type == .float32 ? 2e-6 : 1e-4) : type == .float16 ? 6e-4 : 5e-3
-                #expect(relativeL2(values, expected) < bound, "\(shape) into \(outType)")
+                for path in [nil, LinearPath.library, .hopper] {
+                    device.linearPath = path
+                    let values = try problem.solve(on: device, type: type, outType: outType)
+                    #expect(
+                        relativeL2(values, expected) < bound,
+                        "\(shape) into \(outType) by \(path?.rawValue ?? "the kernels that are chosen")")
+                }
             }
         }
     }
