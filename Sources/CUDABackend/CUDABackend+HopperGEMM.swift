@@ -57,6 +57,7 @@ extension CUDABackend {
         parameters.token_tiles = Int32(plan.tokenTiles)
         parameters.group = Int32(plan.group)
         parameters.weights_once = plan.tokenTiles == 1 ? 1 : 0
+        parameters.x_stays = plan.group * tile.tokens * weight.inFeatures * 2 <= properties.l2Bytes / 2 ? 1 : 0
         try launch(
             entry.kernel, Grid(plan.workers * plan.cluster), block: Int(VLM_CUDA_GEMM_THREADS),
             sharedBytes: tile.sharedBytes(finish.kind), cluster: plan.cluster, overlaps: true, parameters)

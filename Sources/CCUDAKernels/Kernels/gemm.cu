@@ -140,7 +140,7 @@ __device__ __forceinline__ float apply(float x) {
 __device__ __forceinline__ void copy_tiles(const vlm_cuda_gemm &p, layout_t at, int worker, int workers, int rank) {
     // One pass over the weights must not push out what every tile reads again.
     const uint64_t weight_hint = p.weights_once ? EVICT_FIRST : EVICT_NORMAL;
-    const uint64_t x_hint = p.weights_once ? EVICT_LAST : EVICT_NORMAL;
+    const uint64_t x_hint = p.x_stays ? EVICT_LAST : EVICT_NORMAL;
     auto load_weight = [&](int stage, int k, const part_t &part) {
         load_tile(at.weight(stage), &p.weight, k * DEPTH, part.feature, at.full(stage), weight_hint);
     };

@@ -125,6 +125,8 @@ typedef struct {
     int32_t longer_shares;
     /// Whether weights are read once only, so that the cache need not keep them.
     int32_t weights_once;
+    /// Whether a group's tokens fit into the cache beside all else.
+    int32_t x_stays;
 } vlm_cuda_gemm;
 
 #endif
