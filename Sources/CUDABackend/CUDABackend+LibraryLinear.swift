@@ -52,12 +52,12 @@ extension CUDABackend {
         return true
     }
 
-    /// Equal chunks of at most `most` rows, in whole tiles of the library's where that is possible.
+    /// Chunks of at most `most` rows: equal ones in whole tiles of the library's, or as large as whole tiles can be.
     package static func chunks(_ rows: Int, most: Int) -> [Range<Int>] {
+        let tile = 128
         let count = (rows + most - 1) / most
         let even = (rows + count - 1) / count
-        let tiled = (even + 127) / 128 * 128
-        let size = tiled <= most ? tiled : even
+        let size = even <= most / tile * tile ? (even + tile - 1) / tile * tile : max(most / tile * tile, min(most, tile))
         return stride(from: 0, to: rows, by: size).map { $0..<min($0 + size, rows) }
     }
 
