@@ -23,6 +23,12 @@ import Testing
     }
 
     private func floats(_ tensor: Tensor) throws -> [Float] {
+        guard tensor.isContiguous else {
+            // Rows with what fills them up to 16 bytes.
+            let stride = tensor.rowStride
+            let wide = try floats(Tensor(pointer: tensor.pointer, dtype: tensor.dtype, shape: Shape(tensor.rows, stride)))
+            return (0..<tensor.rows).flatMap { wide[($0 * stride)..<($0 * stride + tensor.width)] }
+        }
         if tensor.dtype == .float32 { return try words(tensor, Float.self) }
         return try words(tensor, UInt16.self).map { Float(bitPattern: UInt32($0) << 16) }
     }
