@@ -19,7 +19,7 @@ package struct ModelFamily: Sendable {
     package let build: @Sendable (Checkpoint, WeightLoader) throws -> LoadedModel
 
     package init(
-        name: String, architectures: [String], formats: String, inputs: [Input], devicesTested: [String] = ["CPU"],
+        name: String, architectures: [String], formats: String, inputs: [Input], devicesTested: [String] = ["CPU", "H100"],
         rename: @escaping @Sendable (Checkpoint) -> [PrefixRename],
         build: @escaping @Sendable (Checkpoint, WeightLoader) throws -> LoadedModel
     ) {
