@@ -121,7 +121,8 @@ struct Board {
     // Values of the tiles' last positions, on their way through clear_values.
     uint64_t tail_full[2];
     Tail tails[2];
-    float unread;
+    // One for each computing thread; see hold.
+    float unread[WORKERS];
 };
 
 // The steps a thread has been through, for its place in the rings and the parity of its full barriers there.
@@ -411,7 +412,7 @@ __device__ __forceinline__ void consume(
     uint64_t query = operand(queries + group * 64 * 128);
     int row = group * 64 + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
     Ring ring = {0};  // of the next keys; their values lie at the same place of their ring
-    uint32_t unread = shared_address(&board.unread);
+    uint32_t unread = shared_address(&board.unread[threadIdx.x - 128]);
     float s[KEYS / 2], o[WIDTH / 2];
     uint32_t w[KEYS / 4];
     for (int count = 0;; count++) {
