@@ -7,15 +7,13 @@ import Tensors
 final class BlasLt {
     /// Everything that decides about a plan.
     private struct Key: Hashable {
-        /// Rounded up, so that prompts of similar lengths share a plan.
-        let mostRows: Int
-        let inFeatures, outFeatures: Int
+        let rows, inFeatures, outFeatures: Int
         let xStride, weightStride, outStride: Int
         let type, outType: DType
         let hasBias: Bool
     }
 
-    /// The descriptions and algorithm of one shape and a few numbers of rows.
+    /// One shape's descriptions and algorithm.
     private final class Plan {
         private let api: vlm_blas
         fileprivate var matmul: OpaquePointer?
@@ -24,10 +22,6 @@ final class BlasLt {
         fileprivate var out: OpaquePointer?
         /// nil when the library has none for this shape.
         fileprivate var algorithm: vlm_blas_algorithm?
-        /// By rows, where `algorithm` does not work.
-        fileprivate var exceptions: [Int: vlm_blas_algorithm] = [:]
-        /// What the layouts of x and out say.
-        fileprivate var rows = 0
 
         init(_ api: vlm_blas) { self.api = api }
 
@@ -40,10 +34,11 @@ final class BlasLt {
     private let api: vlm_blas
     private let handle: OpaquePointer
     private var plans: [Key: Plan] = [:]
-    /// Plans are a few hundred bytes: when there are this many, all are forgotten.
+    /// Plans are a few hundred bytes, and prompts have any length: when there are this many, all are forgotten.
+    ///
+    /// Each is for an exact number of rows: what is best for 352 rows need not be for 331, and choosing an algorithm is done on the host,
+    /// while the device is at work.
     private static let mostPlans = 4096
-    /// Numbers of rows are rounded up to multiples of this: an algorithm takes microseconds to find, and a few rows hardly change it.
-    private static let rowStep = 32
     /// Algorithms that the library is asked for, best first; the first that is said to work is taken.
     private static let candidates = 8
 
@@ -69,11 +64,9 @@ final class BlasLt {
         _ x: Tensor, _ weight: Tensor, bias: UnsafeMutableRawPointer? = nil, accumulates: Bool, into out: Tensor,
         on backend: CUDABackend
     ) throws -> Bool {
-        let rows = x.rows
         let key = Key(
-            mostRows: (rows + BlasLt.rowStep - 1) / BlasLt.rowStep * BlasLt.rowStep, inFeatures: x.width,
-            outFeatures: weight.rows, xStride: x.rowStride, weightStride: weight.rowStride, outStride: out.rowStride,
-            type: x.dtype, outType: out.dtype, hasBias: bias != nil)
+            rows: x.rows, inFeatures: x.width, outFeatures: weight.rows, xStride: x.rowStride,
+            weightStride: weight.rowStride, outStride: out.rowStride, type: x.dtype, outType: out.dtype, hasBias: bias != nil)
         let workspace = backend.scratch(.blas)
         let plan: Plan
         if let known = plans[key] {
@@ -83,32 +76,23 @@ final class BlasLt {
             if plans.count >= BlasLt.mostPlans { plans.removeAll() }
             plans[key] = plan
         }
-        guard let usual = plan.algorithm else { return false }
-        try setRows(of: plan, to: rows, key)
+        guard var algorithm = plan.algorithm else { return false }
         if let bias { try set(plan.matmul, VLM_BLAS_MATMUL_BIAS_POINTER, bias, key) }
         try backend.settle()
         backend.context.makeCurrent()
         var (alpha, beta): (Float, Float) = (1, accumulates ? 1 : 0)
-        func run(_ algorithm: vlm_blas_algorithm) -> Int32 {
-            var algorithm = algorithm
-            return api.cublasLtMatmul(
+        func multiply() throws {
+            let status = api.cublasLtMatmul(
                 handle, plan.matmul, &alpha, weight.pointer, plan.weight, x.pointer, plan.x, &beta, out.pointer, plan.out,
                 out.pointer, plan.out, &algorithm, workspace.pointer, workspace.byteCount, backend.stream)
-        }
-        func multiply() throws -> Bool {
-            var status = run(plan.exceptions[rows] ?? usual)
-            if Int(status) == VLM_BLAS_NOT_SUPPORTED || Int(status) == VLM_BLAS_INVALID_VALUE {
-                guard let other = try algorithm(for: plan, key, workspaceBytes: workspace.byteCount) else { return false }
-                plan.exceptions[rows] = other
-                status = run(other)
-            }
             try check(status, "cublasLtMatmul", key)
-            return true
         }
-        guard let profile = backend.profile, !backend.isRecording else { return try multiply() }
-        var isDone = false
-        try profile.measure("cuBLASLt \(rows)x\(key.inFeatures)x\(key.outFeatures)") { isDone = try multiply() }
-        return isDone
+        if let profile = backend.profile, !backend.isRecording {
+            try profile.measure("cuBLASLt \(key.rows)x\(key.inFeatures)x\(key.outFeatures)", multiply)
+        } else {
+            try multiply()
+        }
+        return true
     }
 
     /// Row-major matrices are the transposed ones to the library: outᵀ = W xᵀ, and what lies in memory is Wᵀ, xᵀ and outᵀ by columns.
@@ -131,9 +115,8 @@ final class BlasLt {
                 "cublasLtMatrixLayoutCreate", key)
         }
         try layout(&plan.weight, key.type, key.inFeatures, key.outFeatures, key.weightStride)
-        try layout(&plan.x, key.type, key.inFeatures, key.mostRows, key.xStride)
-        try layout(&plan.out, key.outType, key.outFeatures, key.mostRows, key.outStride)
-        plan.rows = key.mostRows
+        try layout(&plan.x, key.type, key.inFeatures, key.rows, key.xStride)
+        try layout(&plan.out, key.outType, key.outFeatures, key.rows, key.outStride)
         plan.algorithm = try algorithm(for: plan, key, workspaceBytes: workspaceBytes)
         return plan
     }
@@ -166,17 +149,6 @@ final class BlasLt {
         return choices.prefix(Int(found)).first { $0.state == VLM_BLAS_SUCCESS }?.algorithm
     }
 
-    private func setRows(of plan: Plan, to rows: Int, _ key: Key) throws {
-        guard plan.rows != rows else { return }
-        var columns = UInt64(rows)
-        for layout in [plan.x, plan.out] {
-            try check(
-                api.cublasLtMatrixLayoutSetAttribute(layout, Int32(VLM_BLAS_LAYOUT_COLUMNS), &columns, 8),
-                "cublasLtMatrixLayoutSetAttribute", key)
-        }
-        plan.rows = rows
-    }
-
     private func set<Value: BitwiseCopyable>(_ matmul: OpaquePointer?, _ attribute: Int, _ value: Value, _ key: Key) throws {
         var value = value
         try check(
@@ -189,7 +161,7 @@ final class BlasLt {
         throw CUDAError(
             .failed, call: "\(call)", status: api.cublasLtGetStatusName(status).map { String(cString: $0) },
             detail:
-                "x [up to \(key.mostRows), \(key.inFeatures)] by [\(key.outFeatures), \(key.inFeatures)] of \(key.type) into \(key.outType)",
+                "x [\(key.rows), \(key.inFeatures)] by [\(key.outFeatures), \(key.inFeatures)] of \(key.type) into \(key.outType)",
             hint: "Use the cuBLASLt of the driver's CUDA version (VLM_CUDA_PATH)")
     }
 }

@@ -238,7 +238,6 @@ typedef struct vlm_blas_preference_t *vlm_blas_preference;
 enum {
     // cublasStatus_t
     VLM_BLAS_SUCCESS = 0,
-    VLM_BLAS_INVALID_VALUE = 7,
     VLM_BLAS_NOT_SUPPORTED = 15,
     // cublasComputeType_t, cudaDataType_t, cublasOperation_t
     VLM_BLAS_COMPUTE_FLOAT32 = 68,
@@ -248,8 +247,6 @@ enum {
     VLM_BLAS_BFLOAT16 = 14,
     VLM_BLAS_PLAIN = 0,
     VLM_BLAS_TRANSPOSED = 1,
-    // cublasLtMatrixLayoutAttribute_t, a uint64_t
-    VLM_BLAS_LAYOUT_COLUMNS = 3,
     // cublasLtMatmulDescAttributes_t
     VLM_BLAS_MATMUL_TRANSPOSE_A = 3,
     VLM_BLAS_MATMUL_TRANSPOSE_B = 4,
@@ -294,7 +291,6 @@ typedef struct {
     F(cublasLtMatmulDescSetAttribute, (vlm_blas_matmul matmul, int32_t attribute, const void *value, size_t bytes))               \
     F(cublasLtMatrixLayoutCreate,                                                                                                 \
       (vlm_blas_layout * layout, int32_t type, uint64_t rows, uint64_t columns, int64_t leading_dimension))                       \
-    F(cublasLtMatrixLayoutSetAttribute, (vlm_blas_layout layout, int32_t attribute, const void *value, size_t bytes))             \
     F(cublasLtMatrixLayoutDestroy, (vlm_blas_layout layout))                                                                      \
     F(cublasLtMatmulPreferenceCreate, (vlm_blas_preference * preference))                                                         \
     F(cublasLtMatmulPreferenceDestroy, (vlm_blas_preference preference))                                                          \
