@@ -121,8 +121,6 @@ struct Board {
     // Values of the tiles' last positions, on their way through clear_values.
     uint64_t tail_full[2];
     Tail tails[2];
-    // One for each computing thread; see hold.
-    float unread[WORKERS];
 };
 
 // The steps a thread has been through, for its place in the rings and the parity of its full barriers there.
@@ -323,12 +321,6 @@ __device__ __forceinline__ bool soften(float (&s)[COUNT], Rows &rows, float scal
     return raised;
 }
 
-// Keeps what the sums are made of before the next wait. The assembler would move the exponentials behind it, away from the products
-// that they are to run beside, but it moves no store.
-__device__ __forceinline__ void hold(uint32_t unread, const Rows &rows) {
-    asm volatile("st.volatile.shared.f32 [%0], %1;" ::"r"(unread), "f"(rows.sum[0] + rows.sum[1]) : "memory");
-}
-
 template <int COUNT>
 __device__ __forceinline__ void round_weights(uint32_t (&w)[COUNT / 2], const float (&s)[COUNT]) {
 #pragma unroll
@@ -412,7 +404,6 @@ __device__ __forceinline__ void consume(
     uint64_t query = operand(queries + group * 64 * 128);
     int row = group * 64 + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
     Ring ring = {0};  // of the next keys; their values lie at the same place of their ring
-    uint32_t unread = shared_address(&board.unread[threadIdx.x - 128]);
     float s[KEYS / 2], o[WIDTH / 2];
     uint32_t w[KEYS / 4];
     for (int count = 0;; count++) {
@@ -442,7 +433,8 @@ __device__ __forceinline__ void consume(
             rows.top[r] = NOTHING;
             rows.sum[r] = 0.0f;
         }
-        // A warp without rows computes nothing but its part of the products.
+        // A warp without rows computes nothing but its part of the products. The condition also keeps the assembler from moving the
+        // exponentials behind the wait for the products that they are to run beside.
         bool busy = uniform(row) < tokens * p.group;
 #pragma unroll
         for (int i = 0; i < WIDTH / 2; i++) o[i] = 0.0f;
@@ -517,7 +509,6 @@ __device__ __forceinline__ void consume(
             if (busy) {
                 if (!seen_by_all(step)) mask(s, step * KEYS, rows, p.window);
                 raised = soften(s, rows, p.scale_log2);
-                if (!SUM_COLUMN) hold(unread, rows);
             }
             wgmma_wait<0>();
             pin(o);
