@@ -75,7 +75,11 @@ extension CUDABackend {
             throw cuda.error(begun, call: "cuStreamBeginCapture", recent: recentKernels())
         }
         isRecording = true
-        let result = Result { try body() }
+        let result = Result {
+            try body()
+            try flushProducts()
+        }
+        pendingProducts = []
         isRecording = false
         var graph: OpaquePointer?
         let status = cuda.api.pointee.cuStreamEndCapture(stream, &graph)
