@@ -50,7 +50,8 @@ let package = Package(
         .executableTarget(
             name: "vlm",
             dependencies: [
-                "CPUBackend", "CUDABackend", "Checkpoints", "Engine", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text", "VLM",
+                "CPUBackend", "CUDABackend", "Checkpoints", "Engine", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text",
+                "VLM",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: swift),
 

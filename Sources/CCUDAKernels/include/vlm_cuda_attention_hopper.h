@@ -6,11 +6,12 @@
 enum vlm_cuda_hopper_shape {
     /// Keys in a step.
     VLM_HOPPER_KEYS = 128,
-    /// Steps of keys, and of values, in shared memory.
-    VLM_HOPPER_STAGES = 2,
     /// Computing warpgroups of a block, 64 rows each, for heads of up to 64 elements and for wider ones.
     VLM_HOPPER_GROUPS_NARROW = 3,
     VLM_HOPPER_GROUPS_WIDE = 2,
+    /// Steps of keys, and of values, in shared memory; powers of two.
+    VLM_HOPPER_STAGES_NARROW = 4,
+    VLM_HOPPER_STAGES_WIDE = 2,
     /// Sequences that may travel with the parameters.
     VLM_HOPPER_KNOWN = 64
 };
