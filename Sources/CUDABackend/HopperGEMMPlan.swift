@@ -30,7 +30,7 @@ package struct HopperTile: Hashable, Sendable {
             VLM_CUDA_GEMM_TOGETHER, [16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 256], [64, 80, 96, 112, 128, 144])
             + tiles(VLM_CUDA_GEMM_PAIR, [144, 160, 176, 208, 256], [128, 144])
             // With one half, a tile of one group would be too small to feed.
-            + tiles(VLM_CUDA_GEMM_ALTERNATE, [], [64, 80, 96, 112, 128, 144])
+            + tiles(VLM_CUDA_GEMM_ALTERNATE, [], [64, 80, 96, 112, 128, 144, 160, 176, 192])
             + tiles(VLM_CUDA_GEMM_SPLIT, [32, 64, 96, 128, 176, 208, 256], [112, 128, 144, 176])
     }()
 

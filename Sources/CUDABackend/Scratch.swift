@@ -13,8 +13,7 @@ enum Scratch: Int, CaseIterable {
 
     var byteCount: Int {
         switch self {
-        // Two tiles of 128 x 256 for each block of gemm.cu on a chip with 144 multiprocessors.
-        case .partials: 40 << 20
+        case .partials: 32 << 20
         case .products: 64 << 20
         case .blas: 64 << 20
         case .counters: 1 << 20

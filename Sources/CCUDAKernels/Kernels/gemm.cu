@@ -4,8 +4,8 @@
 // number of tokens is anything, and a tile may have any multiple of 16 of them. A block is one warp that copies tiles of both
 // operands into a ring of stages, and two groups of four warps that multiply: each its half of the features, or each every other
 // tile, so that one finishes its results while the other multiplies. Blocks stay and walk over tiles, so that copies for the next
-// tile run under the epilogue of this one. Where tiles are too few for the multiprocessors they are cut along K, among the blocks
-// of a cluster or among all; the parts are always added in the same order.
+// tile run under the epilogue of this one. Where tiles are too few for the multiprocessors they are cut along K among the blocks of a
+// cluster, whose sums are always added in the same order.
 #ifndef VLM_OPTION
 #define VLM_OPTION 8
 #endif
@@ -45,7 +45,7 @@ struct layout_t {
     __device__ uint32_t residual(int half, int i) const { return barriers + (2 * STAGES + 2 * half + i) * 8; }
     __device__ uint32_t buffer(int half, int i) const { return buffers + (2 * half + i) * BUFFER_BYTES; }
 };
-static_assert((2 * 12 + 4) * 8 <= VLM_CUDA_GEMM_BARRIER_BYTES - 16, "barriers");
+static_assert((2 * 12 + 4) * 8 <= VLM_CUDA_GEMM_BARRIER_BYTES, "barriers");
 
 // A tile, or a part of one along K: steps `begin ..< end` of 64.
 struct part_t {
@@ -56,34 +56,22 @@ struct part_t {
 
 // The parts that a worker does, in order.
 struct walk_t {
-    int step, last_step, tile, tiles;
+    int tile, tiles;
 
-    __device__ walk_t(const vlm_cuda_gemm &p, int worker, int workers) {
-        step = worker * p.share + min(worker, p.longer_shares);
-        last_step = step + p.share + (worker < p.longer_shares ? 1 : 0);
-        tile = p.split_tiles + worker;
-        tiles = p.feature_tiles * p.token_tiles;
-    }
+    __device__ walk_t(const vlm_cuda_gemm &p, int worker) : tile(worker), tiles(p.feature_tiles * p.token_tiles) {}
+
+    __device__ bool has_next() const { return tile < tiles; }
     __device__ bool next(const vlm_cuda_gemm &p, int workers, int rank, part_t &part) {
+        if (!has_next()) return false;
+        part.tile = tile;
+        part.begin = 0;
+        part.end = p.blocks;
+        tile += workers;
         if (SPLIT) {
-            if (tile >= tiles) return false;
             const int ranks = cluster_blocks();
-            part.tile = tile;
             part.begin = p.blocks * rank / ranks;
             part.end = p.blocks * (rank + 1) / ranks;
             tile = tiles;
-        } else if (step < last_step) {
-            part.tile = step / p.blocks;
-            part.begin = step - part.tile * p.blocks;
-            part.end = min(p.blocks, part.begin + last_step - step);
-            step += part.end - part.begin;
-        } else if (tile < tiles) {
-            part.tile = tile;
-            part.begin = 0;
-            part.end = p.blocks;
-            tile += workers;
-        } else {
-            return false;
         }
         int group_tiles = p.group * p.feature_tiles;
         int group = part.tile / group_tiles, inside = part.tile - group * group_tiles;
@@ -94,12 +82,6 @@ struct walk_t {
         return true;
     }
 };
-
-// The worker that does step `step` of the split tiles.
-__device__ __forceinline__ int worker_of(const vlm_cuda_gemm &p, int step) {
-    int longer = p.longer_shares * (p.share + 1);
-    return step < longer ? step / (p.share + 1) : p.longer_shares + (step - longer) / p.share;
-}
 
 __device__ __forceinline__ float reciprocal(float x) {
     float r;
@@ -154,7 +136,7 @@ __device__ __forceinline__ void copy_tiles(const vlm_cuda_gemm &p, layout_t at, 
         }
     };
 
-    walk_t walk(p, worker, workers);
+    walk_t walk(p, worker);
     part_t part;
     int stage = 0;
     uint32_t phase = 0;
@@ -284,60 +266,6 @@ struct multiplier_t {
                 if (EPILOGUE == VLM_CUDA_GEMM_ACCUMULATE) scale[i][h] = p.scale && f < p.features ? p.scale[f] : 1.0f;
             }
         }
-    }
-
-    // Gives this part to whoever finishes the tile. Returns whether that is us, with the whole tile's sums.
-    __device__ __forceinline__ bool combine(const part_t &part, int worker, int rank, volatile uint32_t *block_is_last) {
-        const int first_step = part.tile * p.blocks;
-        const int first = worker_of(p, first_step), last = worker_of(p, first_step + p.blocks - 1);
-        auto place = [&](int w) {
-            int begins = w * p.share + min(w, p.longer_shares);
-            int slot = (w * 2 + (begins <= first_step ? 1 : 0)) * BLOCKS_PER_WORKER + rank;
-            return reinterpret_cast<float4 *>(p.partials) + (int64_t)slot * (FEATURES * TOKENS / 4)
-                + half * HALVES * (TOKENS / 8) * 128 + thread;
-        };
-        float4 *mine = place(worker);
-#pragma unroll
-        for (int i = 0; i < HALVES; i++) {
-#pragma unroll
-            for (int j = 0; j < TOKENS / 8; j++) {
-                const float *s = &sums[i][4 * j];
-                mine[(i * (TOKENS / 8) + j) * 128] = make_float4(s[0], s[1], s[2], s[3]);
-            }
-        }
-        __threadfence();
-        named_barrier(3, 256);
-        if (half == 0 && thread == 0) {
-            uint32_t *counter = p.counters + part.tile * BLOCKS_PER_WORKER + rank;
-            uint32_t arrived = atomicAdd(counter, 1);
-            bool is_last = arrived == (uint32_t)(last - first);
-            if (is_last) *counter = 0;
-            *block_is_last = is_last;
-        }
-        named_barrier(3, 256);
-        if (!*block_is_last) return false;
-        __threadfence();
-#pragma unroll
-        for (int i = 0; i < HALVES; i++) {
-#pragma unroll
-            for (int j = 0; j < TOKENS / 2; j++) sums[i][j] = 0.0f;
-        }
-        for (int w = first; w <= last; w++) {
-            const float4 *from = place(w);
-#pragma unroll
-            for (int i = 0; i < HALVES; i++) {
-#pragma unroll
-                for (int j = 0; j < TOKENS / 8; j++) {
-                    float4 v = __ldcg(from + (i * (TOKENS / 8) + j) * 128);
-                    float *s = &sums[i][4 * j];
-                    s[0] += v.x;
-                    s[1] += v.y;
-                    s[2] += v.z;
-                    s[3] += v.w;
-                }
-            }
-        }
-        return true;
     }
 
     // Where block `rank` of the cluster left its sums of the 8 tokens `block` for this thread: the features r and r + 8, two tokens each.
@@ -562,9 +490,6 @@ extern "C" __global__ void __launch_bounds__(VLM_CUDA_GEMM_THREADS, 1) gemm(cons
     at.stages = (shared_address(shared) + 1023) & ~1023u;
     at.buffers = at.stages + STAGES * STAGE_BYTES;
     at.barriers = at.buffers + 4 * BUFFER_BYTES;
-    // One word after the barriers: whether this block finishes a tile that several had parts of.
-    volatile uint32_t *last = reinterpret_cast<uint32_t *>(
-        shared + (at.barriers - shared_address(shared)) + VLM_CUDA_GEMM_BARRIER_BYTES - 16);
 
     if (threadIdx.x == 0) {
         prefetch_map(&p.weight);
@@ -593,7 +518,7 @@ extern "C" __global__ void __launch_bounds__(VLM_CUDA_GEMM_THREADS, 1) gemm(cons
         take_registers<232>();
         wait_for_previous();
         multiplier_t m(p, at, threadIdx.x - 128);
-        walk_t walk(p, worker, workers);
+        walk_t walk(p, worker);
         part_t part;
         if constexpr (SPLIT) {
             const bool works = walk.next(p, workers, rank, part);
@@ -611,15 +536,10 @@ extern "C" __global__ void __launch_bounds__(VLM_CUDA_GEMM_THREADS, 1) gemm(cons
                     m.skip(part);
                     continue;
                 }
-                const bool whole = ALTERNATE || part.end - part.begin == p.blocks;
                 m.load_bias(part);
-                if (whole) m.start_residuals(part);
+                m.start_residuals(part);
                 if (ALTERNATE && mine > 1) named_barrier(4 + m.half, 256);
-                m.multiply(part, walk.tile < walk.tiles);
-                if (!whole) {
-                    if (!m.combine(part, worker, rank, last)) continue;
-                    m.start_residuals(part);
-                }
+                m.multiply(part, walk.has_next());
                 m.store(part);
             }
             // The memory of the block must last until the copy engine has read it.

@@ -89,11 +89,8 @@ VLM_CUDA_FORMULA vlm_cuda_gemm_shared_bytes(int32_t tokens, int32_t halves, int3
         + vlm_cuda_gemm_stages(tokens, halves, scheme, epilogue) * vlm_cuda_gemm_stage_bytes(tokens, halves, scheme);
 }
 
-/// `out [tokens, outFeatures] = epilogue(x [tokens, K] · W [features, K]ᵀ)`; one worker (a block, or a pair of them) per
-/// multiprocessor walks over tiles.
-///
-/// The first `split_tiles` tiles are cut along K so that all workers have equal shares: worker w does `share` (one more if
-/// `w < longer_shares`) of their `split_tiles · blocks` steps. The other tiles are done whole, in rounds.
+/// `out [tokens, outFeatures] = epilogue(x [tokens, K] · W [features, K]ᵀ)`; workers are blocks or clusters of them, and walk over tiles
+/// in rounds. A cluster that splits tiles has one tile.
 typedef struct {
     /// `[features, K]` in boxes of a tile's features by 64; `[tokens, K]` in boxes of its tokens (half of them for a pair) by 64.
     vlm_cuda_tensor_map weight;
@@ -107,9 +104,6 @@ typedef struct {
     /// The output where `out_map` is unused, `out_stride` elements from row to row.
     void *out;
     int64_t out_stride;
-    /// Two tiles of float32 per block; one zero per tile and block of a worker, which the kernel leaves zero.
-    float *partials;
-    uint32_t *counters;
     int32_t tokens;
     int32_t features;
     int32_t out_features;
@@ -120,9 +114,6 @@ typedef struct {
     int32_t feature_tiles;
     int32_t token_tiles;
     int32_t group;
-    int32_t split_tiles;
-    int32_t share;
-    int32_t longer_shares;
     /// Whether weights are read once only, so that the cache need not keep them.
     int32_t weights_once;
     /// Whether a group's tokens fit into the cache beside all else.
