@@ -79,7 +79,6 @@ final class BlasLt {
         guard var algorithm = plan.algorithm else { return false }
         if let bias { try set(plan.matmul, VLM_BLAS_MATMUL_BIAS_POINTER, bias, key) }
         try backend.settle()
-        try backend.flushProducts()
         backend.context.makeCurrent()
         var (alpha, beta): (Float, Float) = (1, accumulates ? 1 : 0)
         func multiply() throws {

@@ -127,6 +127,22 @@ extension CUDABackend {
 
     // MARK: Kernels
 
+    private func launchSkinny(_ plan: SkinnyPlan, _ parameters: inout vlm_cuda_linear) throws {
+        parameters.partials = scratch(.partials).pointer.assumingMemoryBound(to: Float.self)
+        parameters.flags = scratch(.counters).pointer.assumingMemoryBound(to: UInt32.self)
+        if properties.major >= 9, let weight = parameters.weight {
+            parameters.weight_map = try tensorMap(
+                UnsafeMutableRawPointer(mutating: weight), dtype: activationType, rows: Int(parameters.weight_rows),
+                columns: Int(parameters.in_features), rowStride: Int(parameters.weight_stride),
+                boxRows: Int(VLM_CUDA_SKINNY_TILE_ROWS), boxColumns: Int(VLM_CUDA_SKINNY_BOX_BYTES) / activationType.size,
+                swizzle: .none)
+        }
+        let kernel = try kernel(.linear, parameters.rows <= 8 ? "linear_skinny_8" : "linear_skinny_16")
+        try launch(
+            kernel, Grid(plan.blocks), block: Int(VLM_CUDA_SKINNY_THREADS), sharedBytes: plan.sharedBytes, overlaps: true,
+            parameters)
+    }
+
     private func launchGeneric(_ parameters: vlm_cuda_linear) throws {
         let edge = Int(VLM_CUDA_GENERIC_TILE)
         // Rows go through the grid's second axis, which is short.

@@ -75,11 +75,7 @@ extension CUDABackend {
             throw cuda.error(begun, call: "cuStreamBeginCapture", recent: recentKernels())
         }
         isRecording = true
-        let result = Result {
-            try body()
-            try flushProducts()
-        }
-        pendingProducts = []
+        let result = Result { try body() }
         isRecording = false
         var graph: OpaquePointer?
         let status = cuda.api.pointee.cuStreamEndCapture(stream, &graph)

@@ -26,9 +26,6 @@ package final class CUDABackend {
     /// Whether operations are being recorded: nothing may be allocated or waited for.
     var isRecording = false
 
-    /// Products of few rows that are yet to be recorded; see ``flushProducts()``.
-    var pendingProducts: [vlm_cuda_linear] = []
-
     private let scratchBuffers: [CUDABuffer]
     /// The kernels launched last, for the attribution of faults that are told late.
     private var recent: [Kernel?] = Array(repeating: nil, count: 16)
@@ -129,7 +126,6 @@ package final class CUDABackend {
         _ parameters: P
     ) throws {
         if loading != nil { try settle() }
-        if !pendingProducts.isEmpty { try flushProducts() }
         try submit(
             kernel, grid, block: block, sharedBytes: sharedBytes, cluster: cluster, overlaps: overlaps, parameters)
     }

@@ -11,12 +11,10 @@ package struct CUDAOptions: Sendable, Equatable {
     package var isSynchronous: Bool
     /// Measures every kernel and tells at the end where the device's time went (`VLM_CUDA_PROFILE=1`).
     package var isProfiling: Bool
-    /// Makes one kernel of products of few rows that follow each other in recorded work (`VLM_CUDA_CHAIN=1`).
-    package var chainsProducts: Bool
 
     package init(
         libraryFolders: [String] = [], environmentFolders: [String] = [], homeFolder: String? = nil, cacheFolder: String? = nil,
-        isSynchronous: Bool = false, isProfiling: Bool = false, chainsProducts: Bool = false
+        isSynchronous: Bool = false, isProfiling: Bool = false
     ) {
         self.libraryFolders = libraryFolders
         self.environmentFolders = environmentFolders
@@ -24,7 +22,6 @@ package struct CUDAOptions: Sendable, Equatable {
         self.cacheFolder = cacheFolder
         self.isSynchronous = isSynchronous
         self.isProfiling = isProfiling
-        self.chainsProducts = chainsProducts
     }
 
     /// Kernels are cached in `swift-vlm/kernels` under `XDG_CACHE_HOME` or `~/.cache`.
@@ -37,7 +34,6 @@ package struct CUDAOptions: Sendable, Equatable {
             libraryFolders: (value("VLM_CUDA_PATH") ?? "").split(separator: ":").map(String.init),
             environmentFolders: ["VIRTUAL_ENV", "CONDA_PREFIX"].compactMap(value), homeFolder: home,
             cacheFolder: cache.map { $0 + "/swift-vlm/kernels" },
-            isSynchronous: isOn("VLM_CUDA_SYNC"), isProfiling: isOn("VLM_CUDA_PROFILE"),
-            chainsProducts: isOn("VLM_CUDA_CHAIN"))
+            isSynchronous: isOn("VLM_CUDA_SYNC"), isProfiling: isOn("VLM_CUDA_PROFILE"))
     }
 }

@@ -27,9 +27,8 @@ package struct SkinnyPlan {
     /// one's ends, and its ring fills while it waits for `x`. Were it there earlier, the ring would be full before the memory falls idle.
     /// Rows of `x` that leave no room for a ring are read where they are, through the first-level cache.
     ///
-    /// - Parameter enough: stages that must fit beside `x` for it to go to shared memory.
     /// - Returns: nil when a norm is asked for and `x` does not fit into shared memory.
-    package init?(_ parameters: inout vlm_cuda_linear, _ device: Limits, elementSize: Int, enough: Int = 4) {
+    package init?(_ parameters: inout vlm_cuda_linear, _ device: Limits, elementSize: Int) {
         let (rows, width) = (Int(parameters.rows), Int(parameters.in_features))
         let pitch = (width * elementSize + 127) / 128 * 128 + 64
         let isNormed = parameters.norm_weight != nil
@@ -37,6 +36,7 @@ package struct SkinnyPlan {
         let results = 2 * Int(VLM_CUDA_SKINNY_CONSUMERS) * rows * Int(VLM_CUDA_SKINNY_RESULT_PITCH) * 4
         let fixed = Int(VLM_CUDA_SKINNY_HEADER_BYTES) + results
         let stage = Int(VLM_CUDA_SKINNY_STAGE_BYTES)
+        let enough = 4
         func stages(_ bytes: Int) -> Int { min(8, (device.sharedBytesPerBlock - fixed - bytes) / stage) }
 
         if stages(staged) >= enough {
@@ -61,31 +61,5 @@ package struct SkinnyPlan {
             ? tilesOfBlock * chunks : (tiles * chunks + device.multiprocessors - 1) / device.multiprocessors
         parameters.share = Int32(share)
         blocks = (tiles * chunks + share - 1) / share
-    }
-
-    /// One launch of several products of the same number of rows: all with the shortest of their rings.
-    ///
-    /// - Returns: nil when one of them has no plan.
-    package init?(chain products: inout [vlm_cuda_linear], _ device: Limits, elementSize: Int) {
-        var plans: [SkinnyPlan] = []
-        for index in products.indices {
-            let isNormed = products[index].norm_weight != nil
-            // Without a norm, x may be read where it is rather than shorten the ring of all.
-            guard
-                let plan = SkinnyPlan(
-                    &products[index], device, elementSize: elementSize, enough: isNormed ? 4 : 6)
-            else { return nil }
-            plans.append(plan)
-        }
-        guard let stages = products.map(\.stages).min() else { return nil }
-        sharedBytes = zip(plans, products).reduce(0) { most, each in
-            max(most, each.0.sharedBytes - Int(each.1.stages - stages) * Int(VLM_CUDA_SKINNY_STAGE_BYTES))
-        }
-        blocks = plans.reduce(0) { max($0, $1.blocks) }
-        for index in products.indices {
-            products[index].stages = stages
-            // Only the last product's end is the kernel's.
-            if index + 1 < products.count { products[index].remaining_at_next = -1 }
-        }
     }
 }

@@ -76,26 +76,6 @@ import Testing
         #expect(plan.blocks >= 96)
     }
 
-    /// A decoder layer's products in one kernel: one ring for all, and only the last tells the next kernel to come.
-    @Test(arguments: gpus, [1, 4, 16])
-    func chainsFit(gpu: GPU, rows: Int) {
-        var products = [(3584, 3584, false), (37888, 3584, true), (3584, 18944, false), (4608, 3584, true)].map {
-            Self.parameters(rows: rows, inFeatures: $0.1, weightRows: $0.0, isNormed: $0.2)
-        }
-        guard let plan = SkinnyPlan(chain: &products, gpu.limits, elementSize: 2) else {
-            #expect(rows > 1, "one row fits everywhere")
-            return
-        }
-        #expect(plan.sharedBytes <= gpu.limits.sharedBytesPerBlock && plan.blocks <= gpu.multiprocessors)
-        #expect(Set(products.map(\.stages)).count == 1)
-        #expect(products.map(\.remaining_at_next).prefix(3).allSatisfy { $0 < 0 } && products[3].remaining_at_next >= 0)
-        for product in products {
-            var alone = product
-            let blocks = SkinnyPlan(&alone, gpu.limits, elementSize: 2)?.blocks ?? 0
-            #expect(blocks <= plan.blocks && alone.share == product.share, "sums are in the same order as alone")
-        }
-    }
-
     /// The order of a row's sums depends on the grid, so the grid may not depend on the number of rows.
     @Test func blocksDoNotDependOnRows() {
         let blocks = (1...16).map { rows in
