@@ -3,24 +3,14 @@
 #include "skinny.cuh"
 #include "vectors.cuh"
 
-// Few rows of x, weights read once at the speed of memory. Blocks: one a multiprocessor at most. Threads: VLM_CUDA_SKINNY_THREADS. Rows
-// of x: at most 8, or 16.
+// Few rows of x, weights read once at the speed of memory. Blocks: any number up to what fits the device at once. Threads:
+// VLM_CUDA_SKINNY_THREADS. Rows of x: at most 8, or 16.
 extern "C" __global__ void __launch_bounds__(VLM_CUDA_SKINNY_THREADS, 2) linear_skinny_8(const __grid_constant__ vlm_cuda_linear p) {
-    skinny<8>(&p, 1, nullptr);
+    skinny<8>(p);
 }
 extern "C" __global__ void __launch_bounds__(VLM_CUDA_SKINNY_THREADS, 2) linear_skinny_16(const __grid_constant__ vlm_cuda_linear p) {
-    skinny<16>(&p, 1, nullptr);
+    skinny<16>(p);
 }
-// Several of them, each seeing what the others before it wrote.
-extern "C" __global__ void __launch_bounds__(VLM_CUDA_SKINNY_THREADS, 2)
-    linear_chain_8(const __grid_constant__ vlm_cuda_linear_chain p) {
-    skinny<8>(p.products, p.count, p.arrivals);
-}
-extern "C" __global__ void __launch_bounds__(VLM_CUDA_SKINNY_THREADS, 2)
-    linear_chain_16(const __grid_constant__ vlm_cuda_linear_chain p) {
-    skinny<16>(p.products, p.count, p.arrivals);
-}
-static_assert(sizeof(vlm_cuda_linear) % 64 == 0, "an array of products has the same layout on the host");
 
 // Any shape, any stride, sums in float32 over the input features in order. Grid: tiles of weight rows, tiles of rows of x. Threads: 256.
 // A thread makes 4 rows of x by 4 weight rows: two pairs 8 apart, so that a gate meets its up.

@@ -96,31 +96,19 @@ struct SkinnyBlock {
         x = results + 2 * consumers * p.rows * result_pitch * 4;
         chunks = (p.in_features + chunk - 1) / chunk;
         low = blockIdx.x * p.share;
-        high = max(low, min(low + p.share, (p.weight_rows + tile - 1) / tile * chunks));
+        high = min(low + p.share, (p.weight_rows + tile - 1) / tile * chunks);
     }
 
     // The block that has unit `u`.
     __device__ __forceinline__ int owner(const vlm_cuda_linear &p, int u) const { return u / p.share; }
 };
 
-// A stage of the ring, and the parity of the barrier that is waited for there.
-struct RingPlace {
-    int stage;
-    uint32_t parity;
-
-    __device__ __forceinline__ void step(int stages) {
-        if (++stage == stages) {
-            stage = 0;
-            parity ^= 1;
-        }
-    }
-};
-
 // The fetching warp: the share's units, last first, into the ring.
-__device__ __forceinline__ void fetch_weights(const vlm_cuda_linear &p, const SkinnyBlock &b, RingPlace &place) {
+__device__ __forceinline__ void fetch_weights(const vlm_cuda_linear &p, const SkinnyBlock &b) {
     using namespace skinny_shape;
-    [[maybe_unused]] constexpr int box_columns = box / element;
-    int lane = threadIdx.x & 31;
+    constexpr int box_columns = box / element;
+    int lane = threadIdx.x & 31, s = 0;
+    uint32_t parity = 1;  // of a barrier that nobody has used: the first wait on each passes
     int t = (b.high - 1) / b.chunks, c = (b.high - 1) - t * b.chunks;
 #if __CUDA_ARCH__ >= 900
     if (lane != 0) return;
@@ -131,10 +119,9 @@ __device__ __forceinline__ void fetch_weights(const vlm_cuda_linear &p, const Sk
     asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
 #endif
     for (int u = b.high - 1; u >= b.low; u--) {
-        int s = place.stage;
         uint32_t full = b.full + 8 * s, target = b.ring + s * stage;
 #if __CUDA_ARCH__ >= 900
-        wait_until_passed(b.empty + 8 * s, place.parity);
+        wait_until_passed(b.empty + 8 * s, parity);
         bool both = c * chunk + box_columns < p.in_features;
         asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state, [%0], %1; }" ::"r"(full),
                      "r"(both ? stage : stage / 2)
@@ -143,7 +130,7 @@ __device__ __forceinline__ void fetch_weights(const vlm_cuda_linear &p, const Sk
         if (both) load_box(p, target + stage / 2, c * chunk + box_columns, t * tile, full, policy);
         if (u - b.low == p.remaining_at_next) allow_next();
 #else
-        wait_until_passed(b.empty + 8 * s, place.parity);
+        wait_until_passed(b.empty + 8 * s, parity);
         const char *source =
             (const char *)p.weight + ((int64_t)t * tile * p.weight_stride + (int64_t)c * chunk) * element;
         int rows = min(tile, p.weight_rows - t * tile), bytes = min(chunk, p.in_features - c * chunk) * element;
@@ -152,7 +139,10 @@ __device__ __forceinline__ void fetch_weights(const vlm_cuda_linear &p, const Sk
                 copy_async(target + i / box * (stage / 2) + r * box + i % box, source + r * p.weight_stride * element + i);
         asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(full) : "memory");
 #endif
-        place.step(b.stages);
+        if (++s == b.stages) {
+            s = 0;
+            parity ^= 1;
+        }
         if (--c < 0) {
             c = b.chunks - 1;
             t--;
@@ -408,13 +398,14 @@ struct OtherShares {
 
 // A warp of the eight that multiply.
 template <int N>
-__device__ __forceinline__ void multiply_units(const vlm_cuda_linear &p, const SkinnyBlock &b, RingPlace &place) {
+__device__ __forceinline__ void multiply_units(const vlm_cuda_linear &p, const SkinnyBlock &b) {
     using namespace skinny_shape;
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
     int column = warp * span + q * granule;  // of the lane in a unit
     bool gated = p.epilogue == VLM_CUDA_GATED;
     int t = (b.high - 1) / b.chunks, c = (b.high - 1) - t * b.chunks;
-    int buffer = 0;
+    int s = 0, buffer = 0;
+    uint32_t parity = 0;
     Products<N> products;
     products.clear();
     TileElement mine;
@@ -430,8 +421,7 @@ __device__ __forceinline__ void multiply_units(const vlm_cuda_linear &p, const S
         Inputs<N> next = x;
         if (u > b.low) next.load(p, b, (c == 0 ? b.chunks - 1 : c - 1) * chunk + column);
 #endif
-        int s = place.stage;
-        wait_until_passed(b.full + 8 * s, place.parity);
+        wait_until_passed(b.full + 8 * s, parity);
         uint4 a[2][2];
         uint32_t source = b.ring + s * stage + (warp >> 2) * (stage / 2) + g * box + (warp & 3) * (span * element) + q * 16;
 #pragma unroll
@@ -444,7 +434,10 @@ __device__ __forceinline__ void multiply_units(const vlm_cuda_linear &p, const S
             }
         __syncwarp();
         if (lane == 0) barrier_arrive(b.empty + 8 * s);
-        place.step(b.stages);
+        if (++s == b.stages) {
+            s = 0;
+            parity ^= 1;
+        }
 #if VLM_ELEMENT == 0
 #pragma unroll
         for (int j = 0; j < 2; j++) {
@@ -518,36 +511,15 @@ __device__ __forceinline__ void multiply_units(const vlm_cuda_linear &p, const S
     }
 }
 
-__device__ __forceinline__ void add_release(uint32_t *counter) {
-    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
-}
-__device__ __forceinline__ uint32_t add_and_fetch(uint32_t *counter) {
-    uint32_t v;
-    asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;" : "=r"(v) : "l"(counter) : "memory");
-    return v;
-}
-
-// Begins the copy of the norm's weight, each thread the columns that it normalises.
-__device__ __forceinline__ void stage_norm(const vlm_cuda_linear &p, uint32_t norm) {
-    using namespace skinny_shape;
-    for (int i = threadIdx.x; i < p.in_features / granule; i += threads)
-#pragma unroll
-        for (int j = 0; j < granule; j += 4) copy_async(norm + (i * granule + j) * 4, p.norm_weight + i * granule + j);
-}
-
-// Products one after the other. Weights of the next are on their way while blocks wait for each other between two: a block a
-// multiprocessor, so all of them run. `arrivals` is only for several.
 template <int N>
-__device__ __forceinline__ void skinny(const vlm_cuda_linear *products, int count, uint32_t *arrivals) {
+__device__ __forceinline__ void skinny(const vlm_cuda_linear &p) {
     using namespace skinny_shape;
     extern __shared__ __align__(128) uint8_t shared[];
-    uint32_t base = shared_address(shared);
 #if __CUDA_ARCH__ >= 900
-    if (threadIdx.x >= threads && threadIdx.x < threads + count)
-        asm volatile("prefetch.tensormap [%0];" ::"l"(&products[threadIdx.x - threads].weight_map) : "memory");
+    if (threadIdx.x == threads) asm volatile("prefetch.tensormap [%0];" ::"l"(&p.weight_map) : "memory");
 #endif
-    if (threadIdx.x < products[0].stages) {
-        SkinnyBlock b(products[0], base);
+    SkinnyBlock b(p, shared_address(shared));
+    if (threadIdx.x < b.stages) {
 #if __CUDA_ARCH__ >= 900
         barrier_init(b.full + 8 * threadIdx.x, 1);
 #else
@@ -561,36 +533,18 @@ __device__ __forceinline__ void skinny(const vlm_cuda_linear *products, int coun
     }
     __syncthreads();
     if (threadIdx.x >= threads) {
-        RingPlace place{0, 1};  // the parity of a barrier that nobody has used: the first wait on each passes
-        for (int i = 0; i < count; i++) fetch_weights(products[i], SkinnyBlock(products[i], base), place);
+        fetch_weights(p, b);
         return;
     }
-    RingPlace place{0, 0};
-    for (int i = 0; i < count; i++) {
-        const vlm_cuda_linear &p = products[i];
-        SkinnyBlock b(p, base);
-        uint32_t squares = b.full + 16 * VLM_CUDA_SKINNY_MAX_STAGES, norm = b.x + p.rows * p.staged_pitch;
-        if (i > 0) {
-            // What this block wrote must be seen by those who have waited for it, and its shared memory is free from here on.
-            __threadfence();
-            consumers_meet();
-            if (threadIdx.x == 0) add_release(arrivals);
-        }
-        if (p.norm_weight) stage_norm(p, norm);
-        if (i == 0) {
-            wait_for_previous();
-        } else {
-            if (threadIdx.x == 0) {
-                uint32_t tries = 0;
-                while (load_flag(arrivals) < i * gridDim.x) count_wait(tries);
-            }
-            consumers_meet();
-        }
-        if (b.low < b.high) {
-            if (p.staged) stage_rows(p, b, norm, squares);
-            multiply_units<N>(p, b, place);
-        }
+    uint32_t squares = b.full + 16 * VLM_CUDA_SKINNY_MAX_STAGES;
+    uint32_t norm = b.x + p.rows * p.staged_pitch;
+    if (p.norm_weight) {
+        for (int i = threadIdx.x; i < p.in_features / granule; i += threads)
+#pragma unroll
+            for (int j = 0; j < granule; j += 4)
+                copy_async(norm + (i * granule + j) * 4, p.norm_weight + i * granule + j);
     }
-    // The last to come here clears the words: nobody reads them any more.
-    if (count > 1 && threadIdx.x == 0 && add_and_fetch(arrivals + 1) == gridDim.x - 1) arrivals[0] = arrivals[1] = 0;
+    wait_for_previous();
+    if (p.staged) stage_rows(p, b, norm, squares);
+    if (b.low < b.high) multiply_units<N>(p, b);
 }

@@ -27,8 +27,6 @@ enum {
     VLM_CUDA_SKINNY_TILE_ROWS = 16,
     VLM_CUDA_SKINNY_STAGE_BYTES = VLM_CUDA_SKINNY_CHUNK_BYTES * VLM_CUDA_SKINNY_TILE_ROWS,
     VLM_CUDA_SKINNY_MAX_STAGES = 12,
-    /// Most products in one kernel.
-    VLM_CUDA_SKINNY_CHAIN = 4,
     /// Bytes at the start of shared memory: barriers, and the partial sums of squares of the norm.
     VLM_CUDA_SKINNY_HEADER_BYTES = 768,
     /// Floats between two tokens of a warp's results.
@@ -75,17 +73,7 @@ typedef struct {
     int32_t stages;
     int32_t staged;
     int32_t staged_pitch;
-    /// Makes the size a multiple of 64 bytes on the host too, where the map is not aligned to them, for arrays of products.
-    int32_t padding[13];
 } vlm_cuda_linear;
-
-/// Products one after the other in one skinny kernel; each may use what the ones before it wrote. All have the same rows and stages.
-typedef struct {
-    vlm_cuda_linear products[VLM_CUDA_SKINNY_CHAIN];
-    /// Two zero words, left zero.
-    uint32_t *arrivals;
-    int32_t count;
-} vlm_cuda_linear_chain;
 
 /// What is left of an epilogue once a library has stored a product with its bias in a 16-bit activation type. Strides in elements; every
 /// row is aligned to 16 bytes.
