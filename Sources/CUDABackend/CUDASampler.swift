@@ -24,6 +24,9 @@ final class CUDASampler: DeviceSampler {
     /// `[lanes, seenWords]`: a bit for each token.
     private let seen: Tensor
     private let seenWords: Int
+    private let cluster: Int
+    /// Shared memory that holds a block's part of a row; nil when it does not fit.
+    private let cacheBytes: Int?
 
     init(_ backend: CUDABackend, lanes: Int, vocabularySize: Int) throws {
         let largest = 1 << VLM_CUDA_SAMPLING_ID_BITS
@@ -47,26 +50,17 @@ final class CUDASampler: DeviceSampler {
         results = UnsafePointer(hostMemory.pointer.assumingMemoryBound(to: Int32.self))
         deviceResults = try hostMemory.devicePointer().assumingMemoryBound(to: Int32.self)
 
+        cluster = backend.properties.major >= 9 ? VLM_CUDA_SAMPLING_CLUSTER : 1
+        // Rows may begin anywhere in 16 bytes, and are shared in units of 16.
+        let share = ((vocabularySize + 6) / 4 + cluster - 1) / cluster * 16
+        let kernelBytes = 36 << 10
+        cacheBytes = share + kernelBytes <= backend.properties.sharedBytesPerBlock ? share : nil
         // Compiled now, since nothing may be compiled while a step is recorded.
         for kind in [SamplingKind.greedy, .full] { _ = try kernel(kind) }
     }
 
     private func kernel(_ kind: SamplingKind) throws -> Kernel {
         try backend.kernel(.sampling, kind == .greedy ? "sample_greedy" : "sample_full", element: .float32)
-    }
-
-    /// Blocks that share a row, and the shared memory that holds a block's part of it; nil when it does not fit. Tokens do not depend on
-    /// it.
-    private func shape(rows: Int) -> (cluster: Int, cacheBytes: Int?) {
-        // The kernel's own, rounded up.
-        let room = backend.properties.sharedBytesPerBlock - (36 << 10)
-        // Rows may begin anywhere in 16 bytes, and are shared in units of 16.
-        func share(_ cluster: Int) -> Int { ((vocabularySize + 6) / 4 + cluster - 1) / cluster * 16 }
-        let largest = backend.properties.major >= 9 ? VLM_CUDA_SAMPLING_CLUSTER : 1
-        // When the rows fill the GPU anyway, larger parts have less to wait for.
-        let fills = rows * largest > backend.properties.multiprocessors
-        let cluster = fills && largest > 1 && share(largest / 2) <= room ? largest / 2 : largest
-        return (cluster, share(cluster) <= room ? share(cluster) : nil)
     }
 
     func begin(lane: Int, tokens: [Int32]) throws {
@@ -87,7 +81,6 @@ final class CUDASampler: DeviceSampler {
             logits.shape.rank == 2 && logits.width == vocabularySize && logits.rows <= 65535, operation,
             "logits \(logits.shape) must be [n, \(vocabularySize)]")
         try backend.requireInt32(rows, count: logits.rows * SamplingRow.words, operation)
-        let (cluster, cacheBytes) = shape(rows: logits.rows)
         let isCached = kind == .full && cacheBytes != nil
         let parameters = vlm_cuda_sample(
             logits: logits.floats, rows: UnsafeRawPointer(rows.pointer).assumingMemoryBound(to: vlm_cuda_sampling_row.self),

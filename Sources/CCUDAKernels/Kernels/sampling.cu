@@ -48,8 +48,7 @@ struct SelectionSpace {
     uint32_t cluster_count[bins];
     uint64_t cluster_mass[bins];
     uint64_t warp[33];
-    // Of this block: its likeliest candidate's rank, and the greatest of its warps' likeliest.
-    uint64_t best, worst;
+    uint64_t best;
     uint64_t own_list[list_size], list[list_size], masses[list_size];
     uint32_t own_listed, peer_listed[most_ranks];
     // What a selection found.
@@ -67,10 +66,6 @@ struct Row {
     int first, count, ranks, rank;
 
     float peak, temperature, min_p;
-    // log2(e) / temperature
-    float steepness;
-    // Candidates below are out; those above may be too.
-    float floor;
     // The least likely candidate that is left.
     uint64_t limit;
     // Whether `space.list` holds all that are left.
@@ -86,15 +81,11 @@ struct Row {
         }
     }
 
-    // A probability relative to the likeliest's, in units of 2^-40.
+    // A probability relative to the likeliest's.
+    __device__ __forceinline__ float weight(float x) const { return expf((x - peak) / temperature); }
     __device__ __forceinline__ uint64_t mass(float x, bool choosing) const {
-        float w = exp2f((x - peak) * steepness);
+        float w = weight(x);
         return choosing && w < min_p ? 0 : (uint64_t)(w * 0x1p40f);
-    }
-
-    __device__ __forceinline__ void keep_until(uint64_t last) {
-        limit = last;
-        if (last != none) floor = fmaxf(floor, logit_of(last));
     }
 };
 
@@ -112,21 +103,13 @@ __device__ __forceinline__ uint64_t select(Row &row, Target target_of) {
     uint32_t group = 0;
     uint64_t rank_group = 0;
     const float scale = quantity == by_count ? 32768.0f : 32768.0f / row.temperature;
-    // What is below has no probability that counts.
-    float floor = row.floor;
-    if (quantity != by_count) floor = fmaxf(floor, row.peak - 27.8f * row.temperature);
-    if (quantity == by_choice && row.min_p > 0) floor = fmaxf(floor, row.peak + (logf(row.min_p) - 1e-3f) * row.temperature);
-    // Equal logits may be on either side of the limit. Without a limit this is not a number.
-    const float edge = logit_of(row.limit);
     constexpr int rank_levels = (32 + id_bits + bin_bits - 1) / bin_bits;
-
-    auto is_left = [&](float x, int id) { return x >= floor && !(x == edge && rank_of(x, id) > row.limit); };
 
     for (int level = 0; !row.is_listed; level++) {
         const int shift = max(0, 32 + id_bits - bin_bits * (level - 1));
         // How much of the rank earlier levels have fixed.
         const int fixed = 32 + id_bits - bin_bits * (level - 2);
-        auto digit = [&](float x, int id, uint32_t &bin) {
+        auto digit = [&](uint64_t rank, float x, uint32_t &bin) {
             // 20 bits of fixed point; it falls as logits rise, and equal logits have equal ones.
             uint32_t distance = (uint32_t)fminf((row.peak - x) * scale, 1048575.0f);
             if (level == 0) {
@@ -137,18 +120,18 @@ __device__ __forceinline__ uint64_t select(Row &row, Target target_of) {
                 bin = distance & (bins - 1);
                 return distance >> bin_bits == group;
             }
-            uint64_t rank = rank_of(x, id);
             bin = (uint32_t)(rank >> shift) & (bins - 1);
             return distance == group && (level == 2 || rank >> fixed == rank_group);
         };
 
         for (int b = threadIdx.x; b < bins; b += threads) s.count[b] = s.low[b] = s.high[b] = 0;
         __syncthreads();
-#pragma unroll 4
         for (int i = threadIdx.x; i < row.count; i += threads) {
             float x = row.values[i];
+            if (!(x > -infinity)) continue;
+            uint64_t rank = rank_of(x, row.first + i);
             uint32_t bin;
-            if (!is_left(x, row.first + i) || !digit(x, row.first + i, bin)) continue;
+            if (rank > row.limit || !digit(rank, x, bin)) continue;
             atomicAdd(&s.count[bin], 1);
             if (quantity != by_count) {
                 uint64_t mass = row.mass(x, quantity == by_choice);
@@ -217,14 +200,15 @@ __device__ __forceinline__ uint64_t select(Row &row, Target target_of) {
             // Few enough: list them, together with all before them where these are few too.
             if (threadIdx.x == 0) s.own_listed = 0;
             __syncthreads();
-#pragma unroll 4
             for (int i = threadIdx.x; i < row.count; i += threads) {
                 float x = row.values[i];
+                if (!(x > -infinity)) continue;
+                uint64_t rank = rank_of(x, row.first + i);
                 uint32_t bin;
-                if (!is_left(x, row.first + i) || !digit(x, row.first + i, bin)) continue;
+                if (rank > row.limit || !digit(rank, x, bin)) continue;
                 if (takes_all ? bin <= found : bin == found) {
                     uint32_t place = atomicAdd(&s.own_listed, 1);
-                    if (place < list_size) s.own_list[place] = rank_of(x, row.first + i);
+                    if (place < list_size) s.own_list[place] = rank;
                 }
             }
             row.meet();
@@ -275,33 +259,20 @@ __device__ __forceinline__ uint64_t select(Row &row, Target target_of) {
 
 // MARK: - Kernels
 
-// The likeliest candidate of the cluster, for all threads, from each thread's own. `worst` becomes the least likely of all warps'
-// likeliest: as many candidates as there are warps are no less likely than that.
-__device__ __forceinline__ uint64_t likeliest(const Row &row, uint64_t x, uint64_t &worst) {
+// The least of the cluster's values, for all threads.
+__device__ __forceinline__ uint64_t cluster_min(const Row &row, uint64_t x) {
     SelectionSpace &s = row.space;
     for (int d = 16; d > 0; d /= 2) x = smaller(x, __shfl_xor_sync(0xffffffffu, x, d));
     if ((threadIdx.x & 31) == 0) s.warp[threadIdx.x >> 5] = x;
     __syncthreads();
     if (threadIdx.x < 32) {
-        uint64_t y = x = s.warp[threadIdx.x];
-        for (int d = 16; d > 0; d /= 2) {
-            uint64_t other = __shfl_xor_sync(0xffffffffu, y, d);
-            x = smaller(x, __shfl_xor_sync(0xffffffffu, x, d));
-            y = other > y ? other : y;
-        }
-        if (threadIdx.x == 0) {
-            s.best = x;
-            s.worst = y;
-        }
+        x = s.warp[threadIdx.x];
+        for (int d = 16; d > 0; d /= 2) x = smaller(x, __shfl_xor_sync(0xffffffffu, x, d));
+        if (threadIdx.x == 0) s.best = x;
     }
     row.meet();
     x = none;
-    worst = 0;
-    for (int r = 0; r < row.ranks; r++) {
-        uint64_t other = load_peer(&s.worst, r);
-        x = smaller(x, load_peer(&s.best, r));
-        worst = other > worst ? other : worst;
-    }
+    for (int r = 0; r < row.ranks; r++) x = smaller(x, load_peer(&s.best, r));
     return x;
 }
 
@@ -349,28 +320,23 @@ __device__ __forceinline__ void sample(const vlm_cuda_sample &p, float *cache, S
         }
     }
     Row row = {p, space, is_full && p.is_cached ? cache : logits + first, first, last - first, ranks, rank};
-    uint64_t worst, chosen = likeliest(row, best > -infinity ? rank_of(best, best_id) : none, worst);
+    uint64_t chosen = cluster_min(row, best > -infinity ? rank_of(best, best_id) : none);
     row.peak = chosen == none ? -infinity : logit_of(chosen);
     const bool is_finite = row.peak > -infinity && row.peak < infinity;
 
     if (is_full && is_finite && choice.temperature > 0) {
         row.temperature = choice.temperature;
         row.min_p = choice.min_p;
-        row.steepness = 1.4426950408889634f / choice.temperature;
-        // The least finite number, which leaves out -infinity.
-        row.floor = -3.402823466e38f;
         row.limit = none;
         row.is_listed = false;
-        if (choice.top_k > 0 && choice.top_k < p.vocabulary) {
-            if (choice.top_k <= ranks * (threads / 32) && worst != none) row.floor = fmaxf(row.floor, logit_of(worst));
-            row.keep_until(select<by_count>(row, [&](uint64_t total) { return (uint64_t)(choice.top_k - 1); }));
-        }
+        if (choice.top_k > 0 && choice.top_k < p.vocabulary)
+            row.limit = select<by_count>(row, [&](uint64_t total) { return (uint64_t)(choice.top_k - 1); });
         if (choice.top_p < 1) {
             // A token stays when the probability before it is below topP.
-            row.keep_until(select<by_probability>(row, [&](uint64_t total) {
+            row.limit = select<by_probability>(row, [&](uint64_t total) {
                 uint64_t bound = (uint64_t)ceil((double)choice.top_p * (double)total);
                 return bound == 0 ? 0 : min(bound, total) - 1;
-            }));
+            });
         }
         const double point = uniform((uint64_t)choice.seed_high << 32 | choice.seed_low, choice.step);
         chosen = select<by_choice>(row, [&](uint64_t total) { return min((uint64_t)(point * (double)total), total - 1); });
