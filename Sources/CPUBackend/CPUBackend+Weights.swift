@@ -29,7 +29,7 @@ extension CPUBackend {
     ) throws -> LinearWeight {
         // Packing reads through raw pointers, which do not keep their tensors' memory alive.
         defer { withExtendedLifetime((parts, bias)) {} }
-        let (inFeatures, outFeatures) = try checkParts(parts, bias: bias, combine: combine)
+        let (inFeatures, outFeatures) = try LinearWeight.check(parts, bias: bias, combine: combine)
         let gateUp = combine == .gateUp
         let panels =
             gateUp
@@ -85,20 +85,8 @@ extension CPUBackend {
     ///
     /// - Throws: ``TensorError``: `unsupported` for another conversion, `shapeMismatch` for more than four axes, `outOfMemory`.
     package func makeTensor(_ source: HostTensor, dtype: DType) throws -> (tensor: Tensor, owner: any DeviceBuffer) {
-        let axes = source.dimensions
-        guard axes.count <= 4 else {
-            throw TensorError(
-                .shapeMismatch, operation: "make tensor", detail: "\(source.name) has \(axes.count) axes, at most 4 work")
-        }
-        let shape =
-            switch axes.count {
-            case 0: Shape(1)
-            case 1: Shape(axes[0])
-            case 2: Shape(axes[0], axes[1])
-            case 3: Shape(axes[0], axes[1], axes[2])
-            default: Shape(axes[0], axes[1], axes[2], axes[3])
-            }
-        try checkBytes(source)
+        let shape = try source.deviceShape()
+        try source.checkBytes()
         defer { withExtendedLifetime(source) {} }
         let buffer = try allocateWeight(byteCount: source.count * dtype.size, purpose: source.name)
         let tensor = Tensor(pointer: buffer.pointer, dtype: dtype, shape: shape)
@@ -136,53 +124,9 @@ extension CPUBackend {
         return type
     }
 
-    private func checkBytes(_ tensor: HostTensor) throws {
-        guard tensor.bytes.count == tensor.count * tensor.dtype.size else {
-            throw TensorError(
-                .shapeMismatch, operation: "make tensor",
-                detail:
-                    "\(tensor.name) \(tensor.dimensions) of \(tensor.dtype.rawValue) needs \(tensor.count * tensor.dtype.size) bytes, \(tensor.bytes.count) are there"
-            )
-        }
-    }
-
-    /// Checks that parts fit together; returns the features of the whole.
-    private func checkParts(
-        _ parts: [HostTensor], bias: [HostTensor?]?, combine: LinearWeight.Combine
-    ) throws -> (inFeatures: Int, outFeatures: Int) {
-        func mismatch(_ detail: String) -> TensorError { TensorError(.shapeMismatch, operation: "make linear", detail: detail) }
-        guard let first = parts.first else { throw mismatch("a linear weight needs at least one part") }
-        for part in parts {
-            guard part.dimensions.count >= 2, part.count > 0 else {
-                throw mismatch("\(part.name) is \(part.dimensions); a weight is [outFeatures, inFeatures]")
-            }
-            try checkBytes(part)
-        }
-        let inFeatures = first.count / first.dimensions[0]
-        for part in parts where part.count / part.dimensions[0] != inFeatures {
-            throw mismatch("\(part.name) has \(part.count / part.dimensions[0]) input features, \(first.name) has \(inFeatures)")
-        }
-        if combine == .gateUp {
-            guard parts.count == 2, parts[0].dimensions[0] == parts[1].dimensions[0] else {
-                throw mismatch(
-                    "gate and up are two parts of equal size, not \(parts.map { "\($0.name) \($0.dimensions)" }.joined(separator: ", "))"
-                )
-            }
-        }
-        if let bias {
-            guard bias.count == parts.count else {
-                throw mismatch("\(bias.count) biases for the \(parts.count) parts of \(first.name)")
-            }
-            for case (let part, let bias?) in zip(parts, bias) where bias.count != part.dimensions[0] {
-                throw mismatch("\(bias.name) is \(bias.dimensions), \(part.name) needs [\(part.dimensions[0])]")
-            }
-        }
-        return (inFeatures, parts.reduce(0) { $0 + $1.dimensions[0] })
-    }
-
     /// A small tensor's values.
     private func floats(_ tensor: HostTensor) throws -> [Float] {
-        try checkBytes(tensor)
+        try tensor.checkBytes()
         let type = try sourceType(tensor)
         return [Float](unsafeUninitializedCapacity: tensor.count) { values, count in
             vlm_convert(

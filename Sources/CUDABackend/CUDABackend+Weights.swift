@@ -40,7 +40,7 @@ extension CUDABackend {
     package func makeLinear(
         _ parts: [HostTensor], bias: [HostTensor?]?, combine: LinearWeight.Combine
     ) throws -> LinearWeight {
-        let (inFeatures, outFeatures) = try checkParts(parts, bias: bias, combine: combine)
+        let (inFeatures, outFeatures) = try LinearWeight.check(parts, bias: bias, combine: combine)
         let gateUp = combine == .gateUp
         let rows = gateUp ? (outFeatures / 2 + 7) / 8 * 16 : outFeatures
         let hasBias = bias.map { $0.contains { $0 != nil } } == true
@@ -80,20 +80,8 @@ extension CUDABackend {
     ///
     /// - Throws: ``TensorError``: `unsupported` for another conversion, `shapeMismatch` for more than four axes; ``CUDAError``.
     package func makeTensor(_ source: HostTensor, dtype: DType) throws -> (tensor: Tensor, owner: any DeviceBuffer) {
-        let axes = source.dimensions
-        guard axes.count <= 4 else {
-            throw TensorError(
-                .shapeMismatch, operation: "make tensor", detail: "\(source.name) has \(axes.count) axes, at most 4 work")
-        }
-        let shape =
-            switch axes.count {
-            case 0: Shape(1)
-            case 1: Shape(axes[0])
-            case 2: Shape(axes[0], axes[1])
-            case 3: Shape(axes[0], axes[1], axes[2])
-            default: Shape(axes[0], axes[1], axes[2], axes[3])
-            }
-        try checkBytes(source)
+        let shape = try source.deviceShape()
+        try source.checkBytes()
         guard source.dtype == dtype || (source.dtype.kernelType != nil && dtype.kernelType != nil) else {
             throw TensorError(
                 .unsupported, operation: "make tensor",
@@ -181,60 +169,5 @@ extension CUDABackend {
         try submit(
             kernel(.load, inEights ? "place_rows_of_eights" : "place_rows", element: .float32),
             Grid(min((source.count + perBlock - 1) / perBlock, 16384)), block: 256, place)
-    }
-
-    private func checkBytes(_ tensor: HostTensor) throws {
-        guard tensor.byteCount == tensor.count * tensor.dtype.size else {
-            throw TensorError(
-                .shapeMismatch, operation: "make tensor",
-                detail:
-                    "\(tensor.name) \(tensor.dimensions) of \(tensor.dtype.rawValue) needs \(tensor.count * tensor.dtype.size) bytes, \(tensor.byteCount) are there"
-            )
-        }
-    }
-
-    /// Checks that parts fit together; returns the features of the whole.
-    private func checkParts(
-        _ parts: [HostTensor], bias: [HostTensor?]?, combine: LinearWeight.Combine
-    ) throws -> (inFeatures: Int, outFeatures: Int) {
-        func mismatch(_ detail: String) -> TensorError { TensorError(.shapeMismatch, operation: "make linear", detail: detail) }
-        func checkType(_ tensor: HostTensor) throws {
-            guard tensor.dtype.kernelType != nil else {
-                throw TensorError(
-                    .unsupported, operation: "make linear",
-                    detail: "\(tensor.name) is \(tensor.dtype.rawValue); the GPU multiplies float32, float16 and bfloat16 weights"
-                )
-            }
-            try checkBytes(tensor)
-        }
-        guard let first = parts.first else { throw mismatch("a linear weight needs at least one part") }
-        for part in parts {
-            guard part.dimensions.count >= 2, part.count > 0 else {
-                throw mismatch("\(part.name) is \(part.dimensions); a weight is [outFeatures, inFeatures]")
-            }
-            try checkType(part)
-        }
-        let inFeatures = first.count / first.dimensions[0]
-        for part in parts where part.count / part.dimensions[0] != inFeatures {
-            throw mismatch("\(part.name) has \(part.count / part.dimensions[0]) input features, \(first.name) has \(inFeatures)")
-        }
-        if combine == .gateUp {
-            guard parts.count == 2, parts[0].dimensions[0] == parts[1].dimensions[0] else {
-                let given = parts.map { "\($0.name) \($0.dimensions)" }.joined(separator: ", ")
-                throw mismatch("gate and up are two parts of equal size, not \(given)")
-            }
-        }
-        if let bias {
-            guard bias.count == parts.count else {
-                throw mismatch("\(bias.count) biases for the \(parts.count) parts of \(first.name)")
-            }
-            for case (let part, let bias?) in zip(parts, bias) {
-                guard bias.count == part.dimensions[0] else {
-                    throw mismatch("\(bias.name) is \(bias.dimensions), \(part.name) needs [\(part.dimensions[0])]")
-                }
-                try checkType(bias)
-            }
-        }
-        return (inFeatures, parts.reduce(0) { $0 + $1.dimensions[0] })
     }
 }

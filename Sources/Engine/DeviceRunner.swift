@@ -230,7 +230,7 @@ package final class DeviceRunner {
 
     /// Runs passes of a few sizes that write no cache slot and choose nothing, and records the step of one sequence.
     func warmUp() throws {
-        for count in [1, 24, 331, 1024] where count <= min(plan.maxPrefillTokens, plan.sessionLen) {
+        for count in [1, 24, 64, 128, 256, 331, 512, 1024] where count <= min(plan.maxPrefillTokens, plan.sessionLen) {
             var batch = ForwardBatch()
             batch.tokenIDs = [Int32](repeating: 0, count: count)
             batch.positions = Array(repeating: Array(0..<Int32(count)), count: model.positionAxes)
