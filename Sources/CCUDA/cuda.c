@@ -8,7 +8,6 @@
 _Static_assert(sizeof(void *) == 8, "device addresses are 64 bits");
 _Static_assert(sizeof(vlm_cu_launch_attribute) == 72 && offsetof(vlm_cu_launch_attribute, value) == 8, "CUlaunchAttribute");
 _Static_assert(sizeof(vlm_cu_launch_config) == 56 && offsetof(vlm_cu_launch_config, stream) == 32, "CUlaunchConfig");
-_Static_assert(sizeof(vlm_cu_copy_2d) == 128 && offsetof(vlm_cu_copy_2d, x) == 56, "CUDA_MEMCPY2D");
 _Static_assert(sizeof(vlm_blas_choice) == 96 && offsetof(vlm_blas_choice, state) == 72, "cublasLtMatmulHeuristicResult_t");
 
 void *vlm_library_open(const char *path, bool global, char *message, size_t message_bytes) {

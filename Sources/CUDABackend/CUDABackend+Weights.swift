@@ -51,7 +51,7 @@ extension CUDABackend {
         let shortBytes = activationType == .float32 ? 0 : rows * activationType.size
         let biasBytes = LinearWeight.shortBiasOffset(rows: rows) + shortBytes
         let buffer = try CUDABuffer(
-            context, byteCount: hasBias ? biasOffset + biasBytes : packedBytes, purpose: parts[0].name)
+            context, byteCount: hasBias ? biasOffset + biasBytes : packedBytes, purpose: parts[0].name, account: "weights")
         if hasBias || rows != outFeatures || rowStride != inFeatures {
             try check(cuda.api.pointee.cuMemsetD8Async(buffer.pointer, 0, buffer.byteCount, stream), "cuMemsetD8Async")
         }
@@ -89,7 +89,7 @@ extension CUDABackend {
                     "\(source.name) is \(source.dtype.rawValue) and cannot become \(dtype.rawValue); float32, float16 and bfloat16 convert"
             )
         }
-        let buffer = try CUDABuffer(context, byteCount: source.count * dtype.size, purpose: source.name)
+        let buffer = try CUDABuffer(context, byteCount: source.count * dtype.size, purpose: source.name, account: "weights")
         let tensor = Tensor(pointer: buffer.pointer, dtype: dtype, shape: shape)
         if source.count > 0 {
             // Nothing changes place, so the longest rows that suit any tensor will do.

@@ -13,6 +13,9 @@ final class DeviceContext: @unchecked Sendable {
     /// The stream that all operations go to.
     let stream: OpaquePointer
 
+    /// What lies on the device, by purpose.
+    let ledger = MemoryLedger()
+
     private struct State: ~Copyable {
         /// Freed while a recording was going on, when nothing may be freed.
         var waiting: [UInt] = []
@@ -184,13 +187,24 @@ final class CUDABuffer: DeviceBuffer {
     let pointer: UnsafeMutableRawPointer
     let byteCount: Int
     private let context: DeviceContext
+    /// What it counts as in the ledger.
+    private let account: String
 
     /// Uninitialised.
-    init(_ context: DeviceContext, byteCount: Int, purpose: String) throws {
+    ///
+    /// - Parameters:
+    ///   - purpose: named in errors.
+    ///   - account: what it counts as in the device's ledger, nil for the purpose.
+    init(_ context: DeviceContext, byteCount: Int, purpose: String, account: String? = nil) throws {
         pointer = try context.allocate(byteCount: byteCount, purpose: purpose)
         self.byteCount = byteCount
         self.context = context
+        self.account = account ?? purpose
+        context.ledger.add(byteCount, for: self.account)
     }
 
-    deinit { context.free(pointer) }
+    deinit {
+        context.free(pointer)
+        context.ledger.remove(byteCount, for: account)
+    }
 }

@@ -313,6 +313,9 @@ package final class EngineCore {
     /// Where the device's time went, when it was measured.
     package var timeReport: String? { (backend as? any AsynchronousBackend)?.timeReport }
 
+    /// Memory on the device, total first; empty on the CPU, where the process's memory says it.
+    package var memoryUses: [MemoryUse] { (backend as? any AsynchronousBackend)?.memoryUses ?? [] }
+
     /// Blocks no sequence owns.
     package var freeBlocks: Int { pool.freeCount }
 }

@@ -6,6 +6,8 @@ package protocol AsynchronousBackend: Backend {
     var recordsWork: Bool { get }
     /// Where the device's time went, in lines, when the backend was made to measure that.
     var timeReport: String? { get }
+    /// Memory on the device: first the total, then by purpose, the largest first.
+    var memoryUses: [MemoryUse] { get }
     /// Records what `body` submits instead of running it. `body` must not allocate, download or synchronize.
     ///
     /// Every operand keeps its address and every launch its shape, so a replay repeats the pass with whatever the operands hold by then.
@@ -21,6 +23,7 @@ package protocol AsynchronousBackend: Backend {
 extension AsynchronousBackend {
     package var recordsWork: Bool { true }
     package var timeReport: String? { nil }
+    package var memoryUses: [MemoryUse] { [] }
 }
 
 /// Work that was recorded by ``AsynchronousBackend/record(_:)``.

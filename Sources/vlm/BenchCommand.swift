@@ -1,6 +1,7 @@
 import ArgumentParser
 import Engine
 import Imaging
+import Tensors
 import VLM
 
 /// `vlm bench`: how fast a model is here, and how close to what the machine allows.
@@ -50,6 +51,7 @@ struct BenchCommand: AsyncParsableCommand {
         if let image, stages.contains(.file) { rows.append(try await host.file(image)) }
         if let textFile, stages.contains(.tokenize) { rows.append(try await host.tokenize(readText(textFile))) }
         var loading = 0.0
+        var deviceMemory: [MemoryUse] = []
         if !stages.isSubset(of: [.file, .tokenize]) || !requests.isEmpty {
             let started = ContinuousClock().now
             let pipeline = try await model.load()
@@ -65,6 +67,7 @@ struct BenchCommand: AsyncParsableCommand {
                 rows += try await benchmark.run(progress: show)
             }
             if let report = try await pipeline.engine.withCore({ $0.timeReport }) { Terminal.lines(report) }
+            deviceMemory = try await pipeline.engine.withCore { $0.memoryUses }
             try await pipeline.close()
         }
         let memory = HostMemory.residentBytes.peak
@@ -72,7 +75,8 @@ struct BenchCommand: AsyncParsableCommand {
         let limits = try BenchLimits(host.setup)
         Terminal.status("\r\u{1B}[2K")
         let report = BenchReport(
-            model: model.model, rows: rows, runs: runs, loading: loading, memory: memory, limits: limits)
+            model: model.model, rows: rows, runs: runs, loading: loading, memory: memory, deviceMemory: deviceMemory,
+            limits: limits)
         switch output {
         case .json: report.printJSON()
         case .text: report.printText()

@@ -52,6 +52,8 @@ struct BenchReport {
     let loading: Double
     /// Peak resident memory of the process.
     let memory: Int
+    /// Memory on the device, total first; empty on the CPU.
+    let deviceMemory: [MemoryUse]
     let limits: BenchLimits
 
     func printText() {
@@ -66,6 +68,12 @@ struct BenchReport {
         }
         print(
             "load \(time(loading)), peak resident memory \(MemoryPlan.format(memory)), \(limits.device), medians of \(runs) runs")
+        if let total = deviceMemory.first {
+            let parts = deviceMemory.dropFirst().filter { $0.peak >= 1 << 20 }.map {
+                "\($0.purpose) \(MemoryPlan.format($0.peak))"
+            }
+            print("peak device memory \(MemoryPlan.format(total.peak)): \(parts.joined(separator: ", "))")
+        }
     }
 
     private func share(_ row: Benchmark.Row) -> String {
@@ -83,6 +91,10 @@ struct BenchReport {
         var object = JSONObject([
             ("model", .string(model)), ("device", .string(limits.device)), ("runs", .integer(runs)),
             ("load_seconds", .number(loading)), ("peak_memory_bytes", .integer(memory)),
+            (
+                "peak_device_memory_bytes",
+                .object(JSONObject(deviceMemory.map { ($0.purpose, .integer($0.peak)) }))
+            ),
             ("read_bandwidth", .number(limits.readBandwidth)), ("peak_operations", .number(limits.operations)),
         ])
         if let threads = limits.threads { object["threads"] = .integer(threads) }

@@ -101,23 +101,6 @@ enum {
     VLM_CU_COMPAT_NOT_SUPPORTED = 804,
 };
 
-/// CUDA_MEMCPY2D: pitches, offsets and widths in bytes.
-typedef struct {
-    size_t source_x, source_y;
-    uint32_t source_type;
-    const void *source_host;
-    const void *source_device;
-    void *source_array;
-    size_t source_pitch;
-    size_t x, y;
-    uint32_t type;
-    void *host;
-    void *device;
-    void *array;
-    size_t pitch;
-    size_t width, height;
-} vlm_cu_copy_2d;
-
 /// CUlaunchAttribute: an id, padding to 8 bytes, a value of 64 bytes.
 typedef struct {
     uint32_t id;
@@ -170,7 +153,6 @@ typedef struct {
     F(cuMemcpyHtoDAsync_v2, (void *out, const void *source, size_t bytes, vlm_cu_stream stream))                                  \
     F(cuMemcpyDtoHAsync_v2, (void *out, const void *source, size_t bytes, vlm_cu_stream stream))                                  \
     F(cuMemcpyDtoDAsync_v2, (void *out, const void *source, size_t bytes, vlm_cu_stream stream))                                  \
-    F(cuMemcpy2DAsync_v2, (const vlm_cu_copy_2d *copy, vlm_cu_stream stream))                                                     \
     F(cuMemsetD8Async, (void *address, uint8_t value, size_t count, vlm_cu_stream stream))                                        \
     F(cuMemsetD32Async, (void *address, uint32_t value, size_t count, vlm_cu_stream stream))                                      \
     F(cuStreamCreate, (vlm_cu_stream * stream, uint32_t flags))                                                                   \
