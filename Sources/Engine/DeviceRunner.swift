@@ -71,7 +71,7 @@ package final class DeviceRunner {
             nextResult = (nextResult + 1) % sampler.resultCount
         }
         if isDecodingStep(batch, entries) {
-            try replay(batch, kind: kind)
+            try replay(&batch, kind: kind)
         } else {
             try run(&batch, kind: kind)
         }
@@ -143,10 +143,11 @@ package final class DeviceRunner {
         return min(size, max(limit, count))
     }
 
-    private func replay(_ batch: ForwardBatch, kind: SamplingKind) throws {
+    private func replay(_ batch: inout ForwardBatch, kind: SamplingKind) throws {
         let size = DeviceRunner.recordedSize(batch.tokenCount, limit: plan.maxBatchSize)
         let step = try recordedStep(size: size, kind: kind)
-        pad(batch, to: step.inputs.layout)
+        batch.pad(to: step.inputs.layout)
+        pack(batch)
         try words.withUnsafeBytes { try backend.upload($0, to: step.inputs.memory) }
         try backend.replay(step.work)
     }
@@ -160,15 +161,12 @@ package final class DeviceRunner {
         let memory = try backend.allocate(byteCount: 4 * layout.wordCount, purpose: "step inputs")
         inputMemory.append(memory)
         let inputs = PassInputs(layout, in: Tensor(pointer: memory.pointer, dtype: .int32, shape: Shape(layout.wordCount)))
+        var padding = ForwardBatch()
+        padding.positions = Array(repeating: [], count: model.positionAxes)
+        padding.pad(to: layout)
         // Launches are chosen for the longest contexts there can be; what there is stands in the inputs.
-        var batch = ForwardBatch()
-        batch.tokenIDs = [Int32](repeating: 0, count: size)
-        batch.positions = Array(repeating: batch.tokenIDs, count: model.positionAxes)
-        batch.slots = batch.tokenIDs
-        batch.outputRows = Array(0..<Int32(size))
-        batch.queryStarts = Array(0...Int32(size))
+        var batch = padding
         batch.contextLengths = [Int32](repeating: Int32(plan.sessionLen), count: size)
-        batch.maxBlocks = layout.maxBlocks
         batch.inputs = inputs
         func pass() throws {
             try context.workspace.scope { try compute(batch, kind: kind, rowsAtOnce: size) }
@@ -176,7 +174,7 @@ package final class DeviceRunner {
         // Once for real, over padding alone: what a backend does at the first use of a kernel cannot be recorded.
         let wanted = sampling
         sampling.removeAll(keepingCapacity: true)
-        pad(emptyBatch, to: layout)
+        pack(padding)
         sampling = wanted
         try words.withUnsafeBytes { try backend.upload($0, to: inputs.memory) }
         try pass()
@@ -186,44 +184,10 @@ package final class DeviceRunner {
         return step
     }
 
-    /// A batch of no sequences.
-    private var emptyBatch: ForwardBatch {
-        var batch = ForwardBatch()
-        batch.positions = Array(repeating: [], count: model.positionAxes)
-        return batch
-    }
-
-    /// Packs a decoding batch into `words` with rows added up to the layout's size; they have no context, no slot and no lane.
-    private func pad(_ batch: ForwardBatch, to layout: PassInputs.Layout) {
-        let (count, size) = (batch.tokenCount, layout.sequences)
-        words.removeAll(keepingCapacity: true)
-        func append(_ values: some Collection<Int32>, filling value: Int32) {
-            words.append(contentsOf: values)
-            for _ in values.count..<size { words.append(value) }
-        }
-        func align() { while words.count % 16 != 0 { words.append(0) } }
-        append(batch.tokenIDs, filling: 0)
-        align()
-        for axis in batch.positions { append(axis, filling: 0) }
-        align()
-        append(batch.slots, filling: -1)
-        align()
-        words.append(contentsOf: 0...Int32(size))
-        align()
-        append(batch.contextLengths, filling: 0)
-        align()
-        for sequence in 0..<count {
-            let row = batch.blockTables[sequence * batch.maxBlocks..<(sequence + 1) * batch.maxBlocks]
-            words.append(contentsOf: row)
-            words.append(contentsOf: repeatElement(0, count: layout.maxBlocks - row.count))
-        }
-        words.append(contentsOf: repeatElement(0, count: (size - count) * layout.maxBlocks))
-        align()
-        words.append(contentsOf: 0..<Int32(size))
-        align()
-        for _ in count..<size { SamplingRow.padding.append(to: &sampling) }
-        words.append(contentsOf: sampling)
-        align()
+    /// Packs a padded batch into `words`; rows beyond the sampling rows there are choose nothing.
+    private func pack(_ batch: ForwardBatch) {
+        while sampling.count < batch.outputRows.count * SamplingRow.words { SamplingRow.padding.append(to: &sampling) }
+        batch.pack(into: &words, extra: sampling)
     }
 
     // MARK: Warming up

@@ -101,6 +101,32 @@ extension ForwardBatch {
         }
     }
 
+    /// Adds sequences of one token up to those of `layout`, with no context and no slot, so that they write nothing; block tables grow to its
+    /// width. For batches whose sequences have one token each.
+    package mutating func pad(to layout: PassInputs.Layout) {
+        precondition(
+            tokenCount == sequenceCount && sequenceCount <= layout.sequences && maxBlocks <= layout.maxBlocks,
+            "the layout is smaller than the batch")
+        var tables: [Int32] = []
+        tables.reserveCapacity(layout.sequences * layout.maxBlocks)
+        for sequence in 0..<sequenceCount {
+            tables.append(contentsOf: blockTables[sequence * maxBlocks..<(sequence + 1) * maxBlocks])
+            tables.append(contentsOf: repeatElement(0, count: layout.maxBlocks - maxBlocks))
+        }
+        let missing = layout.sequences - sequenceCount
+        tables.append(contentsOf: repeatElement(0, count: missing * layout.maxBlocks))
+        blockTables = tables
+        maxBlocks = layout.maxBlocks
+        for row in sequenceCount..<layout.sequences {
+            outputRows.append(Int32(row))
+            queryStarts.append(Int32(row + 1))
+        }
+        tokenIDs.append(contentsOf: repeatElement(0, count: missing))
+        for axis in positions.indices { positions[axis].append(contentsOf: repeatElement(0, count: missing)) }
+        slots.append(contentsOf: repeatElement(-1, count: missing))
+        contextLengths.append(contentsOf: repeatElement(0, count: missing))
+    }
+
     /// The arrays on the device: where they are already, or copied to the workspace.
     package func place(_ context: ForwardContext) throws -> PassInputs {
         if let inputs { return inputs }

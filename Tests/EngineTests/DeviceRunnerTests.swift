@@ -1,4 +1,5 @@
 import Engine
+import Layers
 import Models
 import Tensors
 import TestKit
@@ -101,5 +102,27 @@ struct DeviceRunnerTests {
         #expect(size >= count)
         #expect(size <= max(256, count))
         #expect(Double(size) <= Double(count) * 1.5 + 3)
+    }
+
+    @Test func paddingAddsSequencesThatWriteNothing() {
+        var batch = ForwardBatch()
+        batch.tokenIDs = [7, -2]
+        batch.positions = [[4, 9]]
+        batch.slots = [12, 33]
+        batch.queryStarts = [0, 1, 2]
+        batch.contextLengths = [5, 10]
+        batch.maxBlocks = 2
+        batch.blockTables = [3, 0, 8, 1]
+        batch.outputRows = [0, 1]
+        let layout = PassInputs.Layout(tokens: 4, axes: 1, sequences: 4, maxBlocks: 3, outputs: 4)
+        batch.pad(to: layout)
+        #expect(batch.layout() == layout)
+        #expect(batch.tokenIDs == [7, -2, 0, 0] && batch.positions == [[4, 9, 0, 0]])
+        #expect(batch.slots == [12, 33, -1, -1] && batch.contextLengths == [5, 10, 0, 0])
+        #expect(batch.queryStarts == [0, 1, 2, 3, 4] && batch.outputRows == [0, 1, 2, 3])
+        #expect(batch.blockTables == [3, 0, 0, 8, 1, 0, 0, 0, 0, 0, 0, 0])
+        var words: [Int32] = []
+        batch.pack(into: &words)
+        #expect(words.count == layout.wordCount)
     }
 }
