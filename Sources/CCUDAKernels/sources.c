@@ -28,11 +28,17 @@ static const unsigned char elementwise_cu[] = {
 static const unsigned char epilogue_cuh[] = {
 #embed "Kernels/epilogue.cuh"
     , 0};
+static const unsigned char skinny_block_cuh[] = {
+#embed "Kernels/skinny_block.cuh"
+    , 0};
 static const unsigned char skinny_cuh[] = {
 #embed "Kernels/skinny.cuh"
     , 0};
 static const unsigned char linear_cu[] = {
 #embed "Kernels/linear.cu"
+    , 0};
+static const unsigned char gemm_tile_cuh[] = {
+#embed "Kernels/gemm_tile.cuh"
     , 0};
 static const unsigned char gemm_cu[] = {
 #embed "Kernels/gemm.cu"
@@ -46,11 +52,20 @@ static const unsigned char attention_cuh[] = {
 static const unsigned char attention_scalar_cu[] = {
 #embed "Kernels/attention_scalar.cu"
     , 0};
+static const unsigned char hopper_tiles_cuh[] = {
+#embed "Kernels/hopper_tiles.cuh"
+    , 0};
+static const unsigned char hopper_softmax_cuh[] = {
+#embed "Kernels/hopper_softmax.cuh"
+    , 0};
 static const unsigned char attention_hopper_cu[] = {
 #embed "Kernels/attention_hopper.cu"
     , 0};
 static const unsigned char attention_hopper_cuh[] = {
 #embed "Kernels/attention_hopper.cuh"
+    , 0};
+static const unsigned char decode_merge_cuh[] = {
+#embed "Kernels/decode_merge.cuh"
     , 0};
 static const unsigned char decode_attention_cu[] = {
 #embed "Kernels/decode_attention.cu"
@@ -112,14 +127,19 @@ static const vlm_cuda_source all[] = {
     FILE_NAMED("hopper.cuh", hopper_cuh),
     FILE_NAMED("elementwise.cu", elementwise_cu),
     FILE_NAMED("epilogue.cuh", epilogue_cuh),
+    FILE_NAMED("skinny_block.cuh", skinny_block_cuh),
     FILE_NAMED("skinny.cuh", skinny_cuh),
     FILE_NAMED("linear.cu", linear_cu),
+    FILE_NAMED("gemm_tile.cuh", gemm_tile_cuh),
     FILE_NAMED("gemm.cu", gemm_cu),
     FILE_NAMED("attention.cu", attention_cu),
     FILE_NAMED("attention.cuh", attention_cuh),
     FILE_NAMED("attention_scalar.cu", attention_scalar_cu),
+    FILE_NAMED("hopper_tiles.cuh", hopper_tiles_cuh),
+    FILE_NAMED("hopper_softmax.cuh", hopper_softmax_cuh),
     FILE_NAMED("attention_hopper.cu", attention_hopper_cu),
     FILE_NAMED("attention_hopper.cuh", attention_hopper_cuh),
+    FILE_NAMED("decode_merge.cuh", decode_merge_cuh),
     FILE_NAMED("decode_attention.cu", decode_attention_cu),
     FILE_NAMED("sampling.cu", sampling_cu),
     FILE_NAMED("images.cu", images_cu),
