@@ -3,7 +3,9 @@ import Models
 import Tensors
 import Text
 
-/// A request while the engine works on it.
+/// A request while the engine works on it: what of it is computed, and what it holds.
+///
+/// How its tokens are chosen and its response grows stands in `SequenceState+Choosing.swift`.
 final class SequenceState {
     let id: Int
     let request: EngineRequest
@@ -11,7 +13,7 @@ final class SequenceState {
     let sink: (ResponsePiece) -> Void
 
     /// Prompt and response so far.
-    private(set) var tokens: [Int32]
+    var tokens: [Int32]
     /// Positions whose keys and values are cached, or will be by the time anything submitted from now on looks.
     var computed = 0
     /// Tokens that the device is choosing or has chosen and the host has not seen.
@@ -19,9 +21,7 @@ final class SequenceState {
     /// The sequence's place among those that run: where the device keeps its newest token.
     var lane = 0
     /// Whether the last piece was sent.
-    private(set) var isDone = false
-    /// How many of the tokens the device counts as seen; nil before it was told any.
-    private var toldTokens: Int?
+    var isDone = false
     /// Cache blocks, for prompt and longest response.
     var blocks: [Int32] = []
     /// Most tokens to generate after limits of session and request.
@@ -34,24 +34,16 @@ final class SequenceState {
     let imageRuns: [ImageRun]
     /// Features of each image once encoded; released after the prefill.
     var features: [ImageFeatures] = []
-
     /// Marks around each pass of the vision encoder that ran behind the host.
     var visionPasses: [(before: any StreamMark, after: any StreamMark)] = []
 
-    private let stopTokens: Set<Int32>
-    private let seed: UInt64
-    private var sampler: Sampler
-    private var detokenizer: StreamingDetokenizer
-    private var stopMatcher: StopMatcher
-    /// Tokens of prompt and response, each once: what the repetition penalty looks at.
-    private var seen: [Int32] = []
-    private var seenSet: Set<Int32> = []
-
+    /// What choosing tokens keeps between steps.
+    var choosing: Choosing
     var response = Response()
-    private let clock = ContinuousClock()
-    private let submitted: ContinuousClock.Instant
-    private var prefillStart: ContinuousClock.Instant?
-    private var firstTokenTime: ContinuousClock.Instant?
+    let clock = ContinuousClock()
+    let submitted: ContinuousClock.Instant
+    var prefillStart: ContinuousClock.Instant?
+    var firstTokenTime: ContinuousClock.Instant?
 
     init(
         id: Int, request: EngineRequest, maxNewTokens: Int, positions: (positions: [[Int32]], nextPosition: Int32),
@@ -62,22 +54,16 @@ final class SequenceState {
         self.request = request
         self.maxNewTokens = maxNewTokens
         self.sink = sink
-        self.stopTokens = stopTokens
-        self.seed = seed
         self.imageRuns = imageRuns
         tokens = request.tokenIDs
         tokens.reserveCapacity(tokens.count + maxNewTokens)
         promptPositions = positions.positions
         nextPosition = positions.nextPosition
-        let generation = request.generation
-        sampler = Sampler(config: generation, seed: seed)
-        detokenizer = StreamingDetokenizer(tokenizer: tokenizer, skipSpecialTokens: generation.skipSpecialTokens)
-        stopMatcher = StopMatcher(words: generation.stopWords, keepsWord: generation.includeStopWord)
+        choosing = Choosing(request, stopTokens: stopTokens, seed: seed, tokenizer: tokenizer)
         submitted = clock.now
         response.inputTokenCount = request.tokenIDs.count
         response.index = request.index
-        if generation.logprobs != nil { response.logprobs = [] }
-        if generation.repetitionPenalty != 1 { request.tokenIDs.forEach { note($0) } }
+        if request.generation.logprobs != nil { response.logprobs = [] }
     }
 
     var promptCount: Int { request.tokenIDs.count }
@@ -87,47 +73,14 @@ final class SequenceState {
     var scheduledCount: Int { tokens.count + inFlight }
     /// Whether a decoding step can be scheduled.
     var wantsToken: Bool { isPrefilled && scheduledCount - promptCount < maxNewTokens && computed < scheduledCount }
-    /// Whether the host needs nothing of the logits.
-    var choosesOnDevice: Bool {
-        let generation = request.generation
-        return maxNewTokens > 0 && generation.logprobs == nil && generation.outputLogits == nil
-            && generation.outputLastHiddenState == nil && generation.minNewTokens <= generatedCount
-    }
     /// A token's id, or `-1 - lane` where only the device knows it.
     func token(_ index: Int) -> Int32 { index < tokens.count ? tokens[index] : Int32(-1 - lane) }
-
-    /// How the device chooses the next token.
-    func samplingRow(result: Int32) -> SamplingRow {
-        let generation = request.generation
-        var row = SamplingRow(lane: Int32(lane), result: result)
-        row.temperature = generation.temperature
-        row.topK = Int32(clamping: generation.topK)
-        row.topP = generation.topP
-        row.minP = generation.minP
-        row.repetitionPenalty = generation.repetitionPenalty
-        row.seed = seed
-        row.step = Int32(scheduledCount - promptCount)
-        return row
-    }
-
-    /// Makes the lane's history the sequence's, unless the device followed it all along.
-    func tellSeenTokens(to sampler: any DeviceSampler) throws {
-        // Only passes in which the host chose leave a difference, and nothing is under way after those.
-        if toldTokens != scheduledCount { try sampler.begin(lane: lane, tokens: tokens) }
-        // What the device chooses next it marks itself.
-        toldTokens = scheduledCount + 1
-    }
 
     var needsImages: Bool { !isPrefilled && features.count < request.images.count }
 
     /// Rotary position of a token on an axis: the prompt's own, later tokens count on.
     func position(_ index: Int, axis: Int) -> Int32 {
         index < promptCount ? promptPositions[axis][index] : nextPosition + Int32(index - promptCount)
-    }
-
-    /// Whether every computed position's logits or hidden states are wanted.
-    var wantsAllPositions: Bool {
-        request.generation.outputLogits == .all || request.generation.outputLastHiddenState == .all
     }
 
     func markPrefillStart() {
@@ -137,137 +90,7 @@ final class SequenceState {
         response.timings.queue = seconds(from: submitted, to: now) - response.timings.vision
     }
 
-    /// Chooses the next token from `logits` `[V]`, which it changes.
-    ///
-    /// - Returns: whether the sequence goes on.
-    func advance(_ logits: UnsafeMutableBufferPointer<Float>) throws(EngineError) -> Bool {
-        let generation = request.generation
-        let step = generatedCount
-        let untouched: [Float]? = generation.logprobs == nil ? nil : Array(logits)
-        let banned = step < generation.minNewTokens ? stopTokens : []
-        let token = sampler.sample(logits, seen: seen, banned: banned, step: step)
-        guard logits.indices.contains(Int(token)), logits[Int(token)] > -.infinity else {
-            throw notFinite
-        }
-        let entry = untouched.flatMap { logits in
-            generation.logprobs.map { top in
-                logits.withUnsafeBufferPointer { Sampler.logprobs($0, chosen: token, top: top) }
-            }
-        }
-        return take(token, logprobs: entry)
-    }
-
-    /// Takes the next token as the device chose it.
-    ///
-    /// - Returns: whether the sequence goes on.
-    func accept(_ token: Int32) throws(EngineError) -> Bool {
-        guard token >= 0 else { throw notFinite }
-        return take(token, logprobs: nil)
-    }
-
-    private var notFinite: EngineError {
-        EngineError(
-            .deviceFailure, "the model's logits at token \(tokens.count) are not finite; check its weights for NaN or infinity")
-    }
-
-    private func take(_ token: Int32, logprobs entry: TokenLogprobs?) -> Bool {
-        let generation = request.generation
-        let now = clock.now
-        if firstTokenTime == nil {
-            firstTokenTime = now
-            // The passes are over by now. A time that cannot be read is a time that is not told, no reason to fail.
-            let vision = visionPasses.reduce(0) { $0 + ((try? $1.after.seconds(since: $1.before)) ?? 0) }
-            visionPasses.removeAll()
-            response.timings.vision += vision
-            response.timings.firstToken = seconds(from: submitted, to: now)
-            response.timings.prefill = max(0, seconds(from: prefillStart ?? submitted, to: now) - vision)
-        }
-        response.timings.decode = seconds(from: firstTokenTime ?? now, to: now)
-
-        if stopTokens.contains(token) && !generation.ignoreEOS {
-            finish(.stop)
-            return false
-        }
-        tokens.append(token)
-        response.tokenIDs.append(token)
-        if generation.repetitionPenalty != 1 { note(token) }
-        var piece = ResponsePiece(tokenIDs: [token], index: request.index)
-        if let entry {
-            response.logprobs?.append(entry)
-            piece.logprobs = [entry]
-        }
-        let (text, stopped) = stopMatcher.append(detokenizer.append(token))
-        response.text += text
-        piece.text = text
-        if stopped {
-            finish(.stop, piece: piece, flush: false)
-            return false
-        }
-        if generatedCount >= maxNewTokens {
-            finish(.length, piece: piece)
-            return false
-        }
-        sink(piece)
-        return true
-    }
-
-    /// Sends the last piece with the whole response.
-    func finish(_ reason: FinishReason, piece: ResponsePiece? = nil, flush: Bool = true, error: (any Error)? = nil) {
-        isDone = true
-        var piece = piece ?? ResponsePiece(index: request.index)
-        if flush {
-            let (text, stopped) = stopMatcher.append(detokenizer.flush())
-            let rest = stopped ? text : text + stopMatcher.flush()
-            response.text += rest
-            piece.text += rest
-        }
-        response.finishReason = reason
-        response.error = error
-        trimOutputs()
-        piece.response = response
-        sink(piece)
-    }
-
-    /// Adds one row of logits to the outputs, if they are wanted at this point.
-    func record(logits row: UnsafeMutableBufferPointer<Float>, isLastOfPass: Bool) {
-        record(row, scope: request.generation.outputLogits, isLastOfPass: isLastOfPass, into: \.logits)
-    }
-
-    func record(hiddenState row: UnsafeMutableBufferPointer<Float>, isLastOfPass: Bool) {
-        record(row, scope: request.generation.outputLastHiddenState, isLastOfPass: isLastOfPass, into: \.lastHiddenState)
-    }
-
-    private func record(
-        _ row: UnsafeMutableBufferPointer<Float>, scope: GenerationConfig.OutputScope?, isLastOfPass: Bool,
-        into output: WritableKeyPath<Response, OutputMatrix?>
-    ) {
-        // Only the pass that completes the prompt, and each after it, predicts a generated token.
-        guard scope == .all || (scope == .generation && isLastOfPass && computed >= promptCount) else { return }
-        var matrix = response[keyPath: output] ?? OutputMatrix(columns: row.count)
-        response[keyPath: output] = nil  // keeps the array unique, so appending copies nothing
-        matrix.values.append(contentsOf: row)
-        matrix.rows += 1
-        response[keyPath: output] = matrix
-    }
-
-    /// Drops the row that predicted the stop token, so that rows and tokens of the response match.
-    private func trimOutputs() {
-        func trim(_ matrix: inout OutputMatrix?, to rows: Int) {
-            guard let full = matrix, full.rows > rows else { return }
-            matrix?.values.removeLast((full.rows - rows) * full.columns)
-            matrix?.rows = rows
-        }
-        let generated = response.tokenIDs.count
-        let all = promptCount + max(0, generated - 1)
-        trim(&response.logits, to: request.generation.outputLogits == .all ? all : generated)
-        trim(&response.lastHiddenState, to: request.generation.outputLastHiddenState == .all ? all : generated)
-    }
-
-    private func note(_ token: Int32) {
-        if seenSet.insert(token).inserted { seen.append(token) }
-    }
-
-    private func seconds(from start: ContinuousClock.Instant, to end: ContinuousClock.Instant) -> Double {
+    func seconds(from start: ContinuousClock.Instant, to end: ContinuousClock.Instant) -> Double {
         (end - start) / .seconds(1)
     }
 }
