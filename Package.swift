@@ -15,7 +15,10 @@ let package = Package(
         .executable(name: "vlm", targets: ["vlm"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
     ],
     targets: [
         // The arrows of the design point down only: a target depends on nothing that is listed after it.
@@ -45,6 +48,9 @@ let package = Package(
             name: "VLM",
             dependencies: [
                 "CPUBackend", "CUDABackend", "Checkpoints", "Engine", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
             ],
             resources: [.copy("Resources/demo")], swiftSettings: swift),
         .executableTarget(
@@ -75,7 +81,17 @@ let package = Package(
             name: "EngineTests",
             dependencies: ["CPUBackend", "Checkpoints", "Engine", "Imaging", "Layers", "Models", "Tensors", "Text", "TestKit"],
             swiftSettings: swift),
-        .testTarget(name: "VLMTests", dependencies: ["JSON", "VLM", "TestKit"], swiftSettings: swift),
+        .testTarget(
+            name: "VLMTests",
+            dependencies: [
+                "JSON", "VLM", "TestKit",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "InMemoryLogging", package: "swift-log"),
+                .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
+            ], swiftSettings: swift),
         .testTarget(
             name: "CommandTests", dependencies: ["Checkpoints", "JSON", "Tensors", "vlm", "TestKit"], swiftSettings: swift),
     ]

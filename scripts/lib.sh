@@ -28,9 +28,9 @@ install_libraries() {
 }
 
 check_swift() {
-    command -v swift >/dev/null || die "Swift 6.1 or newer is needed: https://www.swift.org/install/linux"
+    command -v swift >/dev/null || die "Swift 6.2 or newer is needed: https://www.swift.org/install/linux"
     local version
     version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\)\.\([0-9]*\).*/\1 \2/p' | head -n 1)
     set -- $version
-    [ "${1:-0}" -gt 6 ] || { [ "${1:-0}" = 6 ] && [ "${2:-0}" -ge 1 ]; } || die "Swift 6.1 or newer is needed, this is ${1:-?}.${2:-?}"
+    [ "${1:-0}" -gt 6 ] || { [ "${1:-0}" = 6 ] && [ "${2:-0}" -ge 2 ]; } || die "Swift 6.2 or newer is needed, this is ${1:-?}.${2:-?}"
 }

@@ -53,6 +53,10 @@ public struct OutputMatrix: Sendable, Equatable {
 
 /// Where the time of a request went, in seconds.
 public struct RequestTimings: Sendable, Equatable {
+    /// Reading or fetching the request's images and decoding them, added up: they are loaded side by side.
+    public package(set) var imageLoad: Double = 0
+    /// Resizing, cutting and normalising them, added up.
+    public package(set) var preprocess: Double = 0
     /// Waiting for a place in the batch.
     public package(set) var queue: Double = 0
     /// Encoding the request's images.
@@ -75,6 +79,10 @@ public struct Response: Sendable {
     public package(set) var tokenIDs: [Int32] = []
     /// Tokens of the prompt, image tokens included.
     public package(set) var inputTokenCount: Int = 0
+    /// Tokens of the prompt whose keys and values were found in the prefix cache.
+    public package(set) var cachedTokenCount: Int = 0
+    /// Images of the prompt that the vision encoder did not have to see: their features or their keys and values were cached.
+    public package(set) var cachedImageCount: Int = 0
     /// Why the response ended.
     public package(set) var finishReason: FinishReason = .error
     /// Place of the prompt in its batch.

@@ -18,13 +18,20 @@ package struct ImageLoader: Sendable {
     /// - Parameter index: the picture's position in the prompt, for errors.
     /// - Throws: ``ImageError`` that names the index and the source. Cancelling the task ends a fetch within about a second.
     package func load(_ source: ImageSource, index: Int? = nil) async throws(ImageError) -> RGBImage {
+        try await loadCounting(source, index: index).image
+    }
+
+    /// Loads one picture, and says how many bytes of a file, body or data URL were decoded: 0 where pixels were given.
+    package func loadCounting(
+        _ source: ImageSource, index: Int? = nil
+    ) async throws(ImageError) -> (image: RGBImage, byteCount: Int) {
         let flag = CancellationFlag()
-        let result: Result<RGBImage, ImageError> = await withTaskCancellationHandler {
+        let result: Result<(image: RGBImage, byteCount: Int), ImageError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 Self.queue.async {
                     continuation.resume(
                         returning: Result { () throws(ImageError) in
-                            try loadBlocking(source, index: index) { flag.isSet }
+                            try loadCountingBlocking(source, index: index) { flag.isSet }
                         })
                 }
             }
@@ -38,14 +45,20 @@ package struct ImageLoader: Sendable {
     package func loadBlocking(
         _ source: ImageSource, index: Int? = nil, isCancelled: @escaping @Sendable () -> Bool = { false }
     ) throws(ImageError) -> RGBImage {
+        try loadCountingBlocking(source, index: index, isCancelled: isCancelled).image
+    }
+
+    private func loadCountingBlocking(
+        _ source: ImageSource, index: Int?, isCancelled: @escaping @Sendable () -> Bool
+    ) throws(ImageError) -> (image: RGBImage, byteCount: Int) {
         do throws(ImageError) {
             if case .image(let image) = source {
                 try limits.check(width: image.width, height: image.height)
-                return image
+                return (image, 0)
             }
             let bytes = try bytes(of: source, isCancelled: isCancelled)
             guard !isCancelled() else { throw ImageError.cancelled }
-            return try ImageDecoder.decode(bytes, limits: limits)
+            return (try ImageDecoder.decode(bytes, limits: limits), bytes.count)
         } catch {
             throw error.locating(index: index, source: source.name)
         }

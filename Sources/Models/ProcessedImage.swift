@@ -29,6 +29,9 @@ package struct ProcessedImage: Sendable, Equatable {
         self.tokenCount = tokenCount
     }
 
+    /// Tiles of families that cut images into tiles, the thumbnail included; 1 in families of native resolution.
+    package var tileCount: Int { grid.isEmpty ? dimensions.first ?? 1 : 1 }
+
     /// Bytes of workspace that getting the image ready on the device takes, which its dimensions do not tell.
     package var pendingBytes: Int {
         if case .pictures(let pictures) = content { pictures.pendingBytes } else { 0 }

@@ -13,6 +13,7 @@ public final class Pipeline: Sendable {
     package let setup: PipelineSetup
     package let engine: Engine
     private let preparer: RequestPreparer
+    private let observer: PipelineObserver
 
     /// Loads a model.
     ///
@@ -34,6 +35,7 @@ public final class Pipeline: Sendable {
         self.setup = setup
         self.engine = engine
         preparer = try RequestPreparer(setup: setup, model: prompting)
+        observer = PipelineObserver(options.observability, model: model)
     }
 
     // MARK: One prompt
@@ -111,14 +113,20 @@ public final class Pipeline: Sendable {
         _ prompts: [Prompt], generation: GenerationConfig, failsAlone: Bool
     ) -> AsyncThrowingStream<ResponsePiece, any Error> {
         AsyncThrowingStream { continuation in
-            let task = Task { [engine, preparer] in
+            let task = Task { [engine, preparer, observer] in
                 do {
                     try await withThrowingTaskGroup(of: Void.self) { group in
                         for (index, prompt) in prompts.enumerated() {
                             group.addTask {
                                 do {
-                                    let request = try await preparer.prepare(prompt, generation: generation, index: index)
-                                    for try await piece in engine.stream(request) { continuation.yield(piece) }
+                                    try await observer.observe(prompt, generation, index: index) { observed in
+                                        let request = try await preparer.prepare(
+                                            prompt, generation: generation, index: index, observer: observed)
+                                        observed.submitted(request)
+                                        for try await piece in engine.stream(request) {
+                                            continuation.yield(observed.passing(piece))
+                                        }
+                                    }
                                 } catch  where failsAlone && !(error is CancellationError) {
                                     continuation.yield(ResponsePiece(index: index, response: .failed(error, index: index)))
                                 }

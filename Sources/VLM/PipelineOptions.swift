@@ -18,14 +18,20 @@ public struct PipelineOptions: Sendable {
     public var chatTemplate: String?
     /// What images may cost, and where they may come from.
     public var imageLimits: ImageLimits
+    /// Who is told about requests: log, metrics, traces, a handler of your own.
+    public var observability: Observability
     /// Where CUDA's libraries are looked for and compiled kernels kept: by default what the environment says (`VLM_CUDA_PATH`,
     /// `XDG_CACHE_HOME`), read when the options are made.
     package var cuda = CUDAOptions(environment: ProcessInfo.processInfo.environment)
 
     /// The checkpoint's own weights and template, unless said otherwise.
-    public init(weights: Weights = .checkpoint, chatTemplate: String? = nil, imageLimits: ImageLimits = .init()) {
+    public init(
+        weights: Weights = .checkpoint, chatTemplate: String? = nil, imageLimits: ImageLimits = .init(),
+        observability: Observability = .init()
+    ) {
         self.weights = weights
         self.chatTemplate = chatTemplate
         self.imageLimits = imageLimits
+        self.observability = observability
     }
 }

@@ -23,11 +23,14 @@ struct RequestPreparer: Sendable {
             try setup.chatTemplate ?? model.rule?.fallbackTemplate.map { try ChatTemplate(source: $0, name: model.family) }
     }
 
-    func prepare(_ prompt: Prompt, generation: GenerationConfig, index: Int) async throws -> EngineRequest {
+    /// - Parameter observer: notes what each image took.
+    func prepare(
+        _ prompt: Prompt, generation: GenerationConfig, index: Int, observer: RequestObserver? = nil
+    ) async throws -> EngineRequest {
         try generation.validate()
         let messages = try prompt.placed()
         try ChatMessage.validate(messages)
-        let images = try await process(messages.flatMap(\.images))
+        let images = try await process(messages.flatMap(\.images), observer)
         try Task.checkCancellation()
         let text = try render(messages)
         let tokens = try tokenize(expand(text, images))
@@ -37,7 +40,7 @@ struct RequestPreparer: Sendable {
     // MARK: Images
 
     /// Decodes and processes images side by side, in the order given.
-    private func process(_ sources: [ImageSource]) async throws -> [ProcessedImage] {
+    private func process(_ sources: [ImageSource], _ observer: RequestObserver?) async throws -> [ProcessedImage] {
         guard !sources.isEmpty else { return [] }
         guard let processor = model.imageProcessor else {
             throw EngineError(
@@ -52,7 +55,12 @@ struct RequestPreparer: Sendable {
             func start() {
                 let (index, source) = (next, sources[next])
                 next += 1
-                group.addTask { (index, try processor.process(try await loader.load(source, index: index), options: options)) }
+                group.addTask {
+                    let load = { try await loader.loadCounting(source, index: index) }
+                    let process = { try processor.process($0, options: options) }
+                    guard let observer else { return (index, try process(try await load().image)) }
+                    return (index, try await observer.image(index, load: load, process: process))
+                }
             }
             // Decoded pictures are large, so only as many as there are cores are held at once.
             while next < min(sources.count, ProcessInfo.processInfo.activeProcessorCount) { start() }
