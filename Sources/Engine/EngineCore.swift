@@ -73,7 +73,7 @@ package final class EngineCore {
     /// - Throws: ``EngineError`` when the request can never run; nothing is queued then.
     @discardableResult
     package func submit(_ request: EngineRequest, sink: @escaping (ResponsePiece) -> Void) throws -> Int {
-        try request.generation.validate()
+        try request.generation.validate(vocabularySize: model.language.vocabularySize)
         let prompt = request.tokenIDs
         guard !prompt.isEmpty else { throw EngineError(.invalidRequest, "the prompt has no tokens; give it some text") }
         if let bad = prompt.first(where: { $0 < 0 || Int($0) >= model.language.vocabularySize }) {
@@ -101,7 +101,7 @@ package final class EngineCore {
         }
         let id = nextID
         nextID += 1
-        let sequence = SequenceState(
+        let sequence = try SequenceState(
             id: id, request: request, maxNewTokens: min(generation.maxNewTokens ?? room, room),
             positions: try model.positions(tokenIDs: prompt, images: request.images), imageRuns: runs,
             stopTokens: stopTokens.union(generation.stopTokenIDs), seed: generation.randomSeed ?? .random(in: .min ... .max),
@@ -258,7 +258,7 @@ package final class EngineCore {
         } else if end == sequence.scheduledCount {
             batch.outputRows.append(Int32(batch.tokenCount - 1))
         }
-        entries.append(PassEntry(sequence: sequence, outputs: firstOutput..<batch.outputRows.count))
+        entries.append(PassEntry(sequence: sequence, outputs: firstOutput..<batch.outputRows.count, end: end))
     }
 
     private func padBlockTables() {

@@ -1,5 +1,13 @@
 package import Models
 
+/// How the prompt's hidden states, after the final norm, become one vector.
+package enum Pooling: Sendable {
+    /// Their mean over all positions.
+    case mean
+    /// The last position's.
+    case last
+}
+
 /// One prompt, ready for the engine: tokens with image placeholders expanded, and the processed images in the order of their tokens.
 package struct EngineRequest: Sendable {
     package var tokenIDs: [Int32]
@@ -7,11 +15,17 @@ package struct EngineRequest: Sendable {
     package var generation: GenerationConfig
     /// Place of the prompt in its batch, repeated in the response.
     package var index: Int
+    /// Whether ``Response/pooledHiddenState`` is wanted, and which.
+    package var pooling: Pooling?
 
-    package init(tokenIDs: [Int32], images: [ProcessedImage] = [], generation: GenerationConfig = .init(), index: Int = 0) {
+    package init(
+        tokenIDs: [Int32], images: [ProcessedImage] = [], generation: GenerationConfig = .init(), index: Int = 0,
+        pooling: Pooling? = nil
+    ) {
         self.tokenIDs = tokenIDs
         self.images = images
         self.generation = generation
         self.index = index
+        self.pooling = pooling
     }
 }

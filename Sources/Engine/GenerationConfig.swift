@@ -10,9 +10,10 @@ public struct GenerationConfig: Sendable, Equatable {
         case generation
     }
 
-    /// Most tokens to generate; nil fills the session.
+    /// Most tokens to generate; nil fills the session, 0 only reads the prompt.
     public var maxNewTokens: Int?
-    /// End-of-sequence and stop tokens cannot be chosen before this many tokens.
+    /// Nothing ends the response before this many tokens: end-of-sequence and stop tokens cannot be chosen, stop words and repeated
+    /// n-grams do not count.
     public var minNewTokens: Int
     /// Softmax temperature; 0 chooses the most likely token.
     public var temperature: Float
@@ -24,7 +25,11 @@ public struct GenerationConfig: Sendable, Equatable {
     public var minP: Float
     /// Divides positive and multiplies negative logits of tokens seen in prompt or response (Keskar et al., arXiv 1909.05858); 1 is off.
     public var repetitionPenalty: Float
-    /// Seed of the request's random numbers; nil draws one.
+    /// Subtracted from the logits of tokens that the response has already (not the prompt), as OpenAI defines it; 0 is off.
+    public var presencePenalty: Float
+    /// Subtracted from a token's logit once for each time that the response has it (not the prompt), as OpenAI defines it; 0 is off.
+    public var frequencyPenalty: Float
+    /// Seed of the request's random numbers; nil draws one. The same seed gives the same random numbers whatever else runs.
     public var randomSeed: UInt64?
     /// Goes on past end-of-sequence and stop tokens.
     public var ignoreEOS: Bool
@@ -32,12 +37,30 @@ public struct GenerationConfig: Sendable, Equatable {
     public var stopWords: [String]
     /// Further tokens that end the response.
     public var stopTokenIDs: [Int32]
+    /// Texts that the response must not have, of any number of tokens.
+    ///
+    /// A word is banned as the tokens it is written with after a space, after a line break and at the beginning of a text: the last of
+    /// them cannot be chosen where the others come before it, in prompt or response. A model that spells a word in other pieces gets past
+    /// this, and so does one that writes it as the beginning of a longer token; ``logitsProcessors`` can do more.
+    public var badWords: [String]
+    /// Tokens that cannot be chosen.
+    public var badTokenIDs: [Int32]
     /// Leaves the stop word in the response text.
     public var includeStopWord: Bool
+    /// Ends the response, with the finish reason `stop`, when its newest tokens, this many, have occurred in it
+    /// ``repetitionNgramThreshold`` times, this time counted; 0 is off.
+    public var repetitionNgramSize: Int
+    /// How often an n-gram may occur before the response ends; see ``repetitionNgramSize``.
+    public var repetitionNgramThreshold: Int
+    /// Changes to the logits before a token is chosen, in this order: after the penalties, before bans, temperature and truncation.
+    public var logitsProcessors: [LogitsProcessor]
     /// Leaves special tokens out of the text.
     public var skipSpecialTokens: Bool
     /// Log-probabilities of this many most likely tokens at each step, and of the chosen one; nil for none.
     public var logprobs: Int?
+    /// Log-probabilities of each prompt token after those before it, and of this many likeliest rivals; nil for none. See
+    /// ``Response/promptLogprobs``.
+    public var promptLogprobs: Int?
     /// Returns logits.
     public var outputLogits: OutputScope?
     /// Returns the last hidden states, after the final norm.
@@ -46,9 +69,11 @@ public struct GenerationConfig: Sendable, Equatable {
     /// Greedy decoding of up to 512 tokens, unless said otherwise.
     public init(
         maxNewTokens: Int? = 512, minNewTokens: Int = 0, temperature: Float = 0, topP: Float = 1, topK: Int = 50, minP: Float = 0,
-        repetitionPenalty: Float = 1, randomSeed: UInt64? = nil, ignoreEOS: Bool = false, stopWords: [String] = [],
-        stopTokenIDs: [Int32] = [], includeStopWord: Bool = false, skipSpecialTokens: Bool = true, logprobs: Int? = nil,
-        outputLogits: OutputScope? = nil, outputLastHiddenState: OutputScope? = nil
+        repetitionPenalty: Float = 1, presencePenalty: Float = 0, frequencyPenalty: Float = 0, randomSeed: UInt64? = nil,
+        ignoreEOS: Bool = false, stopWords: [String] = [], stopTokenIDs: [Int32] = [], badWords: [String] = [],
+        badTokenIDs: [Int32] = [], includeStopWord: Bool = false, repetitionNgramSize: Int = 0, repetitionNgramThreshold: Int = 0,
+        logitsProcessors: [LogitsProcessor] = [], skipSpecialTokens: Bool = true, logprobs: Int? = nil,
+        promptLogprobs: Int? = nil, outputLogits: OutputScope? = nil, outputLastHiddenState: OutputScope? = nil
     ) {
         self.maxNewTokens = maxNewTokens
         self.minNewTokens = minNewTokens
@@ -57,21 +82,32 @@ public struct GenerationConfig: Sendable, Equatable {
         self.topK = topK
         self.minP = minP
         self.repetitionPenalty = repetitionPenalty
+        self.presencePenalty = presencePenalty
+        self.frequencyPenalty = frequencyPenalty
         self.randomSeed = randomSeed
         self.ignoreEOS = ignoreEOS
         self.stopWords = stopWords
         self.stopTokenIDs = stopTokenIDs
+        self.badWords = badWords
+        self.badTokenIDs = badTokenIDs
         self.includeStopWord = includeStopWord
+        self.repetitionNgramSize = repetitionNgramSize
+        self.repetitionNgramThreshold = repetitionNgramThreshold
+        self.logitsProcessors = logitsProcessors
         self.skipSpecialTokens = skipSpecialTokens
         self.logprobs = logprobs
+        self.promptLogprobs = promptLogprobs
         self.outputLogits = outputLogits
         self.outputLastHiddenState = outputLastHiddenState
     }
 
-    /// Checks ranges and combinations.
+    /// Whether a token's count in the response changes its logit.
+    package var countsTokens: Bool { presencePenalty != 0 || frequencyPenalty != 0 }
+
+    /// Checks ranges and combinations, and tokens against a vocabulary where one is given.
     ///
     /// - Throws: ``EngineError`` of kind `invalidRequest` naming the option.
-    package func validate() throws(EngineError) {
+    package func validate(vocabularySize: Int? = nil) throws(EngineError) {
         func require(_ condition: Bool, _ option: String, _ rule: String) throws(EngineError) {
             if !condition { throw EngineError(.invalidRequest, "\(option) \(rule)") }
         }
@@ -85,7 +121,27 @@ public struct GenerationConfig: Sendable, Equatable {
         try require(
             repetitionPenalty > 0 && repetitionPenalty.isFinite, "repetitionPenalty", "must be positive, not \(repetitionPenalty)"
         )
+        try require(presencePenalty.isFinite, "presencePenalty", "must be a number, not \(presencePenalty)")
+        try require(frequencyPenalty.isFinite, "frequencyPenalty", "must be a number, not \(frequencyPenalty)")
         try require(logprobs.map { (0...1024).contains($0) } ?? true, "logprobs", "must be between 0 and 1024")
+        try require(promptLogprobs.map { (0...1024).contains($0) } ?? true, "promptLogprobs", "must be between 0 and 1024")
         try require(!stopWords.contains(""), "stopWords", "must not contain an empty text")
+        try require(!badWords.contains(""), "badWords", "must not contain an empty text")
+        try require(repetitionNgramSize >= 0, "repetitionNgramSize", "must not be negative")
+        try require(repetitionNgramThreshold >= 0, "repetitionNgramThreshold", "must not be negative")
+        try require(
+            (repetitionNgramSize > 0) == (repetitionNgramThreshold > 0), "repetitionNgramSize",
+            "and repetitionNgramThreshold go together: set both, or neither")
+        try require(
+            repetitionNgramThreshold != 1, "repetitionNgramThreshold",
+            "must be at least 2: an n-gram has occurred once when it first comes")
+        for (option, tokens) in [("badTokenIDs", badTokenIDs), ("stopTokenIDs", stopTokenIDs)] {
+            for token in tokens where token < 0 || Int(token) >= vocabularySize ?? .max {
+                throw EngineError(
+                    .invalidRequest,
+                    "\(option) has token \(token), which is outside the model's vocabulary"
+                        + (vocabularySize.map { " of \($0)" } ?? ""))
+            }
+        }
     }
 }

@@ -45,7 +45,11 @@ extension KernelSelfTest {
                 for lane in 0..<lanes { try sampler.begin(lane: lane, tokens: seen[lane]) }
             }
             var hosts = (0..<lanes).map { Sampler(config: config, seed: UInt64($0) &* 0x1_0000_0001) }
-            var history = seen.map(Set.init)
+            var history = seen.map { tokens in
+                var history = TokenHistory()
+                tokens.forEach { history.read($0) }
+                return history
+            }
             var tokens: [Int32] = []
             for step in 0..<steps {
                 var values = SelfTestOperands.numbers(lanes * vocabulary, seed: 50 + step)
@@ -72,11 +76,11 @@ extension KernelSelfTest {
                 } else {
                     for lane in 0..<lanes {
                         let token = values.withUnsafeMutableBufferPointer { all in
-                            hosts[lane].sample(
-                                UnsafeMutableBufferPointer(rebasing: all[lane * vocabulary..<(lane + 1) * vocabulary]),
-                                seen: history[lane].sorted(), banned: EmptyCollection<Int32>(), step: step)
+                            let row = UnsafeMutableBufferPointer(rebasing: all[lane * vocabulary..<(lane + 1) * vocabulary])
+                            hosts[lane].penalize(row, history[lane])
+                            return hosts[lane].choose(UnsafeBufferPointer(row), step: step)
                         }
-                        history[lane].insert(token)
+                        history[lane].generated(token)
                         tokens.append(token)
                     }
                 }

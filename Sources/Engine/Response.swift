@@ -1,6 +1,6 @@
 /// Why a response ended.
 public enum FinishReason: String, Sendable, Codable {
-    /// An end-of-sequence or stop token, or a stop word.
+    /// An end-of-sequence or stop token, a stop word, or an n-gram repeated too often.
     case stop
     /// The token limit or the end of the session.
     case length
@@ -89,6 +89,12 @@ public struct Response: Sendable {
     public package(set) var index: Int = 0
     /// One entry for each token, when asked for.
     public package(set) var logprobs: [TokenLogprobs]?
+    /// The prompt's own log-probabilities, when asked for: entry i is the token at i + 1, given the tokens up to i, so there is one less
+    /// than there are tokens. ``TokenLogprobs/chosen`` is the prompt's token. The mean of their negatives is the logarithm of the
+    /// prompt's perplexity.
+    public package(set) var promptLogprobs: [TokenLogprobs]?
+    /// The prompt's last hidden states in one vector, when the request asked for that; see ``EngineRequest/pooling``.
+    package var pooledHiddenState: [Float]?
     /// Logits, when asked for: `all` has a row for each token but the last, `generation` one for each generated token.
     public package(set) var logits: OutputMatrix?
     /// Hidden states after the final norm, when asked for, in the rows of ``logits``.

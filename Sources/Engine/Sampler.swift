@@ -1,7 +1,8 @@
 import Foundation
 
 /// Chooses the next token from a row of logits, as transformers 5.17.0's logits processors do
-/// (`generation/logits_process.py`): repetition penalty, temperature, top-k, top-p, min-p, in that order.
+/// (`generation/logits_process.py`): repetition penalty, temperature, top-k, top-p, min-p, in that order; presence and frequency penalties,
+/// which transformers does not have, follow the repetition penalty and OpenAI's formula.
 package struct Sampler {
     private let config: GenerationConfig
     private let random: RandomSource
@@ -19,24 +20,24 @@ package struct Sampler {
         random = RandomSource(seed: seed)
     }
 
-    /// The token of step `step`.
-    ///
-    /// - Parameters:
-    ///   - logits: `[V]`, changed in place by penalties and bans.
-    ///   - seen: tokens of prompt and response, each once.
-    ///   - banned: tokens that may not be chosen in this step.
-    package mutating func sample(
-        _ logits: UnsafeMutableBufferPointer<Float>, seen: [Int32], banned: some Sequence<Int32>, step: Int
-    ) -> Int32 {
+    /// Applies the penalties to `logits` `[V]`: repetition, then presence and frequency.
+    package func penalize(_ logits: UnsafeMutableBufferPointer<Float>, _ history: TokenHistory) {
         if config.repetitionPenalty != 1 {
-            for id in seen {
+            for id in history.seen {
                 let logit = logits[Int(id)]
                 logits[Int(id)] = logit < 0 ? logit * config.repetitionPenalty : logit / config.repetitionPenalty
             }
         }
-        for id in banned where logits.indices.contains(Int(id)) { logits[Int(id)] = -.infinity }
-        if config.temperature == 0 { return Sampler.argmax(UnsafeBufferPointer(logits)) }
-        return draw(UnsafeBufferPointer(logits), at: random.uniform(step: step))
+        if config.countsTokens {
+            for (id, count) in history.counts {
+                logits[Int(id)] -= config.presencePenalty + config.frequencyPenalty * Float(count)
+            }
+        }
+    }
+
+    /// The token of step `step`, from `logits` `[V]` after penalties and bans.
+    package mutating func choose(_ logits: UnsafeBufferPointer<Float>, step: Int) -> Int32 {
+        config.temperature == 0 ? Sampler.argmax(logits) : draw(logits, at: random.uniform(step: step))
     }
 
     /// The first index of the greatest value; NaN never wins.
@@ -147,8 +148,7 @@ package struct Sampler {
 
     /// Natural log-probabilities of the chosen token and the `top` likeliest under the untouched logits `[V]`.
     package static func logprobs(_ logits: UnsafeBufferPointer<Float>, chosen: Int32, top: Int) -> TokenLogprobs {
-        let peak = logits[Int(argmax(logits))]
-        let normalizer = Double(peak) + log(logits.reduce(0.0) { $0 + exp(Double($1 - peak)) })
+        let normalizer = logSumExp(logits)
         func entry(_ id: Int32) -> TokenLogprobs.Entry {
             TokenLogprobs.Entry(tokenID: id, logprob: Float(Double(logits[Int(id)]) - normalizer))
         }
@@ -156,5 +156,12 @@ package struct Sampler {
         var picker = Sampler(config: GenerationConfig(), seed: 0)
         picker.collect(logits, count: min(top, logits.count))
         return TokenLogprobs(chosen: entry(chosen), top: picker.candidates.map { entry($0.id) })
+    }
+
+    /// The logarithm of the sum of exponentials.
+    private static func logSumExp(_ logits: UnsafeBufferPointer<Float>) -> Double {
+        let peak = logits[Int(argmax(logits))]
+        guard peak.isFinite else { return Double(peak) }
+        return Double(peak) + log(logits.reduce(0.0) { $0 + Double(expf($1 - peak)) })
     }
 }

@@ -9,35 +9,50 @@ struct Choosing {
     var sampler: Sampler
     var detokenizer: StreamingDetokenizer
     var stopMatcher: StopMatcher
-    /// Tokens of prompt and response, each once: what the repetition penalty looks at.
-    private(set) var seen: [Int32] = []
-    private var seenSet: Set<Int32> = []
+    /// What the penalties look at; followed only where there are some.
+    var history = TokenHistory()
+    let bans: TokenBans
     /// How many of the tokens the device counts as seen; nil before it was told any in the sequence's lane.
     var toldTokens: Int?
+    /// Positions before this one have been recorded, so that computing them again records nothing.
+    var recorded = 0
 
-    init(_ request: EngineRequest, stopTokens: Set<Int32>, seed: UInt64, tokenizer: any Tokenizer) {
+    init(_ request: EngineRequest, stopTokens: Set<Int32>, seed: UInt64, tokenizer: any Tokenizer) throws {
         let generation = request.generation
         self.stopTokens = stopTokens
         self.seed = seed
         sampler = Sampler(config: generation, seed: seed)
         detokenizer = StreamingDetokenizer(tokenizer: tokenizer, skipSpecialTokens: generation.skipSpecialTokens)
         stopMatcher = StopMatcher(words: generation.stopWords, keepsWord: generation.includeStopWord)
-        if generation.repetitionPenalty != 1 { request.tokenIDs.forEach { note($0) } }
-    }
-
-    mutating func note(_ token: Int32) {
-        if seenSet.insert(token).inserted { seen.append(token) }
+        bans = try TokenBans(words: generation.badWords, tokenIDs: generation.badTokenIDs, tokenizer: tokenizer)
+        if generation.repetitionPenalty != 1 { request.tokenIDs.forEach { history.read($0) } }
     }
 }
 
 /// How tokens are chosen and the response grows.
 extension SequenceState {
-    /// Whether the host needs nothing of the logits.
-    var choosesOnDevice: Bool {
+    /// Whether the host needs nothing of the logits and has no part in the choice.
+    var choosesOnDevice: Bool { !needsHost && !needsMask && !request.generation.countsTokens }
+
+    /// Whether the host must see rows of the pass: to record them, or to choose a token itself.
+    var needsHost: Bool {
         let generation = request.generation
-        return maxNewTokens > 0 && generation.logprobs == nil && generation.outputLogits == nil
-            && generation.outputLastHiddenState == nil && generation.minNewTokens <= generatedCount
+        return maxNewTokens == 0 || generation.logprobs != nil || !generation.logitsProcessors.isEmpty || wantsLogits
+            || wantsHiddenStates
     }
+
+    /// Whether the host must say which tokens the next one may be.
+    var needsMask: Bool { !choosing.bans.isEmpty || needsMoreTokens(scheduledCount - promptCount) }
+
+    private func needsMoreTokens(_ step: Int) -> Bool {
+        step < request.generation.minNewTokens && !choosing.stopTokens.isEmpty
+    }
+
+    /// Whether logits are handed out, or log-probabilities of the prompt.
+    private var wantsLogits: Bool {
+        request.generation.outputLogits != nil || request.generation.promptLogprobs != nil
+    }
+    var wantsHiddenStates: Bool { request.generation.outputLastHiddenState != nil || request.pooling != nil }
 
     /// How the device chooses the next token.
     func samplingRow(result: Int32) -> SamplingRow {
@@ -61,29 +76,70 @@ extension SequenceState {
         choosing.toldTokens = scheduledCount + 1
     }
 
-    /// Whether every computed position's logits or hidden states are wanted.
+    /// Whether something is wanted of every position. Such a prompt must be computed from its beginning: positions that came from a
+    /// prefix cache have no hidden states.
     var wantsAllPositions: Bool {
-        request.generation.outputLogits == .all || request.generation.outputLastHiddenState == .all
+        let generation = request.generation
+        return generation.outputLogits == .all || generation.outputLastHiddenState == .all || generation.promptLogprobs != nil
+            || request.pooling == .mean
+    }
+
+    /// Whether the logits of an output row are of use.
+    func needsLogits(at position: Int) -> Bool {
+        let generation = request.generation
+        if position >= scheduledCount - 1 { return maxNewTokens > 0 || wantsLogits }
+        return position >= choosing.recorded
+            && (generation.outputLogits == .all || (generation.promptLogprobs != nil && position < promptCount - 1))
+    }
+
+    /// Takes an output row of a pass that the host follows: records what is wanted, and chooses the next token where the row is the newest.
+    ///
+    /// - Parameters:
+    ///   - hiddenState: `[D]`, when ``wantsHiddenStates``.
+    ///   - logits: `[V]`, when ``needsLogits(at:)``; changed when a token is chosen.
+    /// - Returns: whether the sequence goes on.
+    func take(
+        position: Int, hiddenState: UnsafeMutableBufferPointer<Float>?, logits: UnsafeMutableBufferPointer<Float>?
+    ) throws(EngineError) -> Bool {
+        if position >= choosing.recorded {
+            if let hiddenState { record(hiddenState: hiddenState, at: position) }
+            if let logits { record(logits: logits, at: position) }
+            choosing.recorded = position + 1
+        }
+        guard position == tokens.count - 1 else { return true }
+        guard maxNewTokens > 0, let logits else {
+            finish(.length)
+            return false
+        }
+        return try advance(logits)
     }
 
     /// Chooses the next token from `logits` `[V]`, which it changes.
     ///
     /// - Returns: whether the sequence goes on.
-    func advance(_ logits: UnsafeMutableBufferPointer<Float>) throws(EngineError) -> Bool {
+    private func advance(_ logits: UnsafeMutableBufferPointer<Float>) throws(EngineError) -> Bool {
         let generation = request.generation
         let step = generatedCount
         let untouched: [Float]? = generation.logprobs == nil ? nil : Array(logits)
-        let banned = step < generation.minNewTokens ? choosing.stopTokens : []
-        let token = choosing.sampler.sample(logits, seen: choosing.seen, banned: banned, step: step)
-        guard logits.indices.contains(Int(token)), logits[Int(token)] > -.infinity else {
-            throw notFinite
-        }
+        guard logits[Int(Sampler.argmax(UnsafeBufferPointer(logits)))].isFinite else { throw notFinite }
+        choosing.sampler.penalize(logits, choosing.history)
+        for processor in generation.logitsProcessors { processor.apply(logits, tokens) }
+        forbid(logits)
+        let token = choosing.sampler.choose(UnsafeBufferPointer(logits), step: step)
+        guard logits[Int(token)] > -.infinity else { throw nothingLeft }
         let entry = untouched.flatMap { logits in
             generation.logprobs.map { top in
                 logits.withUnsafeBufferPointer { Sampler.logprobs($0, chosen: token, top: top) }
             }
         }
         return take(token, logprobs: entry)
+    }
+
+    /// Gives tokens that may not come next a logit of negative infinity.
+    private func forbid(_ logits: UnsafeMutableBufferPointer<Float>) {
+        for token in choosing.bans.banned(after: tokens) { logits[Int(token)] = -.infinity }
+        guard needsMoreTokens(generatedCount) else { return }
+        for token in choosing.stopTokens where logits.indices.contains(Int(token)) { logits[Int(token)] = -.infinity }
     }
 
     /// Takes the next token as the device chose it.
@@ -97,6 +153,13 @@ extension SequenceState {
     private var notFinite: EngineError {
         EngineError(
             .deviceFailure, "the model's logits at token \(tokens.count) are not finite; check its weights for NaN or infinity")
+    }
+
+    private var nothingLeft: EngineError {
+        EngineError(
+            .invalidRequest,
+            "no token is left to choose at step \(generatedCount): badWords, badTokenIDs, minNewTokens and logits processors together forbid all"
+        )
     }
 
     private func take(_ token: Int32, logprobs entry: TokenLogprobs?) -> Bool {
@@ -119,17 +182,26 @@ extension SequenceState {
         }
         tokens.append(token)
         response.tokenIDs.append(token)
-        if generation.repetitionPenalty != 1 { choosing.note(token) }
+        if generation.repetitionPenalty != 1 || generation.countsTokens { choosing.history.generated(token) }
         var piece = ResponsePiece(tokenIDs: [token], index: request.index)
         if let entry {
             response.logprobs?.append(entry)
             piece.logprobs = [entry]
         }
-        let (text, stopped) = choosing.stopMatcher.append(choosing.detokenizer.append(token))
+        let mayStop = generatedCount >= generation.minNewTokens
+        let new = choosing.detokenizer.append(token)
+        let (text, stopped) = mayStop ? choosing.stopMatcher.append(new) : (new, false)
         response.text += text
         piece.text = text
         if stopped {
             finish(.stop, piece: piece, flush: false)
+            return false
+        }
+        if mayStop,
+            endsInLoop(
+                tokens[promptCount...], size: generation.repetitionNgramSize, threshold: generation.repetitionNgramThreshold)
+        {
+            finish(.stop, piece: piece)
             return false
         }
         if generatedCount >= maxNewTokens {
@@ -157,23 +229,40 @@ extension SequenceState {
         sink(piece)
     }
 
-    /// Adds one row of logits to the outputs, if they are wanted at this point.
-    func record(logits row: UnsafeMutableBufferPointer<Float>, isLastOfPass: Bool) {
-        record(row, scope: request.generation.outputLogits, isLastOfPass: isLastOfPass, into: \.logits)
+    // MARK: Records
+
+    private func record(logits row: UnsafeMutableBufferPointer<Float>, at position: Int) {
+        append(row, at: position, scope: request.generation.outputLogits, to: \.logits)
+        guard let top = request.generation.promptLogprobs, position < promptCount - 1 else { return }
+        let entry = Sampler.logprobs(UnsafeBufferPointer(row), chosen: tokens[position + 1], top: top)
+        response.promptLogprobs?.append(entry)
     }
 
-    func record(hiddenState row: UnsafeMutableBufferPointer<Float>, isLastOfPass: Bool) {
-        record(row, scope: request.generation.outputLastHiddenState, isLastOfPass: isLastOfPass, into: \.lastHiddenState)
+    private func record(hiddenState row: UnsafeMutableBufferPointer<Float>, at position: Int) {
+        append(row, at: position, scope: request.generation.outputLastHiddenState, to: \.lastHiddenState)
+        guard let pooling = request.pooling, position < promptCount else { return }
+        switch pooling {
+        case .last:
+            if position == promptCount - 1 { response.pooledHiddenState = Array(row) }
+        case .mean:
+            var sum = response.pooledHiddenState ?? [Float](repeating: 0, count: row.count)
+            response.pooledHiddenState = nil  // keeps the array unique, so adding copies nothing
+            for index in row.indices { sum[index] += row[index] }
+            if position == promptCount - 1 {
+                for index in row.indices { sum[index] /= Float(promptCount) }
+            }
+            response.pooledHiddenState = sum
+        }
     }
 
-    private func record(
-        _ row: UnsafeMutableBufferPointer<Float>, scope: GenerationConfig.OutputScope?, isLastOfPass: Bool,
-        into output: WritableKeyPath<Response, OutputMatrix?>
+    private func append(
+        _ row: UnsafeMutableBufferPointer<Float>, at position: Int, scope: GenerationConfig.OutputScope?,
+        to output: WritableKeyPath<Response, OutputMatrix?>
     ) {
-        // Only the pass that completes the prompt, and each after it, predicts a generated token.
-        guard scope == .all || (scope == .generation && isLastOfPass && computed >= promptCount) else { return }
+        // The last position of the prompt, and each after it, predicts a generated token.
+        guard scope == .all || (scope == .generation && position >= promptCount - 1) else { return }
         var matrix = response[keyPath: output] ?? OutputMatrix(columns: row.count)
-        response[keyPath: output] = nil  // keeps the array unique, so appending copies nothing
+        response[keyPath: output] = nil
         matrix.values.append(contentsOf: row)
         matrix.rows += 1
         response[keyPath: output] = matrix

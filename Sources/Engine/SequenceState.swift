@@ -49,7 +49,7 @@ final class SequenceState {
         id: Int, request: EngineRequest, maxNewTokens: Int, positions: (positions: [[Int32]], nextPosition: Int32),
         imageRuns: [ImageRun], stopTokens: Set<Int32>, seed: UInt64, tokenizer: any Tokenizer,
         sink: @escaping (ResponsePiece) -> Void
-    ) {
+    ) throws {
         self.id = id
         self.request = request
         self.maxNewTokens = maxNewTokens
@@ -59,11 +59,12 @@ final class SequenceState {
         tokens.reserveCapacity(tokens.count + maxNewTokens)
         promptPositions = positions.positions
         nextPosition = positions.nextPosition
-        choosing = Choosing(request, stopTokens: stopTokens, seed: seed, tokenizer: tokenizer)
+        choosing = try Choosing(request, stopTokens: stopTokens, seed: seed, tokenizer: tokenizer)
         submitted = clock.now
         response.inputTokenCount = request.tokenIDs.count
         response.index = request.index
         if request.generation.logprobs != nil { response.logprobs = [] }
+        if request.generation.promptLogprobs != nil { response.promptLogprobs = [] }
     }
 
     var promptCount: Int { request.tokenIDs.count }

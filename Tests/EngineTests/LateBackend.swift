@@ -164,7 +164,7 @@ final class LateBackend: AsynchronousBackend {
 final class LateSampler: DeviceSampler {
     private let backend: LateBackend
     private let owner: any DeviceBuffer
-    private var seen: [[Int32]]
+    private var history: [TokenHistory]
     private let memory: UnsafeMutablePointer<Int32>
 
     let newest: Tensor
@@ -175,7 +175,7 @@ final class LateSampler: DeviceSampler {
         self.backend = backend
         owner = ReferenceBackend().allocateOrEmpty(4 * lanes)
         newest = Tensor(pointer: owner.pointer, dtype: .int32, shape: Shape(lanes))
-        seen = Array(repeating: [], count: lanes)
+        history = Array(repeating: TokenHistory(), count: lanes)
         resultCount = 4 * lanes
         memory = .allocate(capacity: resultCount)
         memory.initialize(repeating: -7, count: resultCount)
@@ -183,7 +183,11 @@ final class LateSampler: DeviceSampler {
 
     deinit { memory.deallocate() }
 
-    func begin(lane: Int, tokens: [Int32]) throws { backend.enqueue { self.seen[lane] = Array(Set(tokens)) } }
+    func begin(lane: Int, tokens: [Int32]) throws {
+        var history = TokenHistory()
+        tokens.forEach { history.read($0) }
+        backend.enqueue { [history] in self.history[lane] = history }
+    }
 
     func sample(_ logits: Tensor, rows: Tensor, kind: SamplingKind) throws {
         backend.enqueue {
@@ -200,9 +204,10 @@ final class LateSampler: DeviceSampler {
                 var sampler = Sampler(config: config, seed: seed)
                 let values = UnsafeMutableBufferPointer(
                     start: (logits.pointer + row * logits.rowStride * 4).assumingMemoryBound(to: Float.self), count: logits.width)
-                let token = sampler.sample(values, seen: self.seen[lane], banned: [], step: Int(words[8]))
+                sampler.penalize(values, self.history[lane])
+                let token = sampler.choose(UnsafeBufferPointer(values), step: Int(words[8]))
                 self.newest.int32s[lane] = token
-                if !self.seen[lane].contains(token) { self.seen[lane].append(token) }
+                self.history[lane].generated(token)
                 self.memory[result] = token
             }
         }

@@ -4,11 +4,23 @@ import Testing
 
 struct SamplerTests {
     private func sample(
-        _ logits: [Float], _ config: GenerationConfig, seen: [Int32] = [], banned: [Int32] = [], seed: UInt64 = 1, step: Int = 0
+        _ logits: [Float], _ config: GenerationConfig, prompt: [Int32] = [], response: [Int32] = [], seed: UInt64 = 1,
+        step: Int = 0
     ) -> Int32 {
         var sampler = Sampler(config: config, seed: seed)
+        let changed = penalized(logits, config, prompt: prompt, response: response)
+        return changed.withUnsafeBufferPointer { sampler.choose($0, step: step) }
+    }
+
+    private func penalized(
+        _ logits: [Float], _ config: GenerationConfig, prompt: [Int32] = [], response: [Int32] = []
+    ) -> [Float] {
+        var history = TokenHistory()
+        prompt.forEach { history.read($0) }
+        response.forEach { history.generated($0) }
         var copy = logits
-        return copy.withUnsafeMutableBufferPointer { sampler.sample($0, seen: seen, banned: banned, step: step) }
+        copy.withUnsafeMutableBufferPointer { Sampler(config: config, seed: 0).penalize($0, history) }
+        return copy
     }
 
     /// How often each token comes in `count` steps.
@@ -16,8 +28,7 @@ struct SamplerTests {
         var sampler = Sampler(config: config, seed: 42)
         var counts = [Double](repeating: 0, count: logits.count)
         for step in 0..<count {
-            var copy = logits
-            let id = copy.withUnsafeMutableBufferPointer { sampler.sample($0, seen: [], banned: [Int32](), step: step) }
+            let id = logits.withUnsafeBufferPointer { sampler.choose($0, step: step) }
             counts[Int(id)] += 1
         }
         return counts.map { $0 / Double(count) }
@@ -75,13 +86,21 @@ struct SamplerTests {
 
     @Test func repetitionPenaltyDividesPositiveAndMultipliesNegativeLogits() {
         let config = GenerationConfig(repetitionPenalty: 2)
-        #expect(sample([3, 2, -1], config, seen: [0]) == 1)
-        #expect(sample([-1, -1.5, -9], config, seen: [0]) == 1)
-        #expect(sample([3, 1, -1], config, seen: [0]) == 0)
+        #expect(penalized([3, -2, -1], config, prompt: [0], response: [1, 1]) == [1.5, -4, -1])
+        #expect(sample([3, 2, -1], config, prompt: [0]) == 1)
+        #expect(sample([-1, -1.5, -9], config, response: [0]) == 1)
+        #expect(sample([3, 1, -1], config, prompt: [0]) == 0)
     }
 
-    @Test func bannedTokensNeverCome() {
-        #expect(sample([5, 4, 3], GenerationConfig(), banned: [0, 1, 900]) == 2)
+    @Test func presenceAndFrequencyPenaltiesLookAtTheResponseAlone() {
+        // mu[j] - c[j] * frequency - (c[j] > 0) * presence, c over the generated tokens: OpenAI's API reference, "Frequency and presence penalties".
+        let config = GenerationConfig(presencePenalty: 0.5, frequencyPenalty: 0.25)
+        #expect(penalized([1, 1, 1, 1], config, prompt: [0, 1], response: [1, 2, 2, 2]) == [1, 0.25, -0.25, 1])
+        let generous = GenerationConfig(presencePenalty: -1)
+        #expect(penalized([1, 1, -3], generous, response: [2, 2]) == [1, 1, -2])
+        // After the repetition penalty.
+        let both = GenerationConfig(repetitionPenalty: 2, presencePenalty: 1)
+        #expect(penalized([4, 4, 4], both, prompt: [0], response: [1]) == [2, 1, 4])
     }
 
     @Test func theSameSeedAndStepGiveTheSameToken() {
