@@ -100,13 +100,18 @@ extension CPUBackend {
     }
 
     package func download(_ tensor: Tensor, into bytes: UnsafeMutableRawBufferPointer) throws {
-        guard tensor.isContiguous, bytes.count == tensor.byteCount else {
+        guard bytes.count == tensor.byteCount else {
             throw TensorError(
                 .shapeMismatch, operation: "download",
                 detail: "a tensor \(tensor.shape) of \(tensor.dtype) needs \(tensor.byteCount) bytes, \(bytes.count) were given")
         }
         guard let destination = bytes.baseAddress else { return }
-        destination.copyMemory(from: tensor.pointer, byteCount: bytes.count)
+        guard !tensor.isContiguous else { return destination.copyMemory(from: tensor.pointer, byteCount: bytes.count) }
+        let rowBytes = tensor.width * tensor.dtype.size
+        for row in 0..<tensor.rows {
+            (destination + row * rowBytes).copyMemory(
+                from: tensor.pointer + row * tensor.rowStride * tensor.dtype.size, byteCount: rowBytes)
+        }
     }
 
     package func copy(_ source: Tensor, into out: Tensor) throws {

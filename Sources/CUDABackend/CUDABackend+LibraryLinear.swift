@@ -19,9 +19,9 @@ extension CUDABackend {
         if out.isAligned16, weight.bias == nil || (isShort && bias != nil) {
             switch epilogue {
             case .store:
-                if try blas.multiply(x, matrix, bias: bias, accumulates: false, into: out, on: self) { return true }
+                if try multiplyInWaves(blas, x, matrix, bias, accumulates: false, out) { return true }
             case .accumulate:
-                if try blas.multiply(x, matrix, bias: bias, accumulates: true, into: out, on: self) { return true }
+                if try multiplyInWaves(blas, x, matrix, bias, accumulates: true, out) { return true }
             case .activation where isShort && out.dtype == activationType && out.width & 7 == 0:
                 if try blas.multiply(x, matrix, bias: bias, accumulates: false, into: out, on: self) {
                     try launchRest("linear_activate", product: out, out, parameters.activation)
@@ -33,6 +33,29 @@ extension CUDABackend {
             }
         }
         return try finishProducts(blas, x, matrix, out, parameters)
+    }
+
+    /// One product, or two when the first fills the multiprocessors a whole number of times and the second is short.
+    private func multiplyInWaves(
+        _ blas: BlasLt, _ x: Tensor, _ matrix: Tensor, _ bias: UnsafeMutableRawPointer?, accumulates: Bool, _ out: Tensor
+    ) throws -> Bool {
+        let first =
+            activationType == .float32
+            ? x.rows
+            : LinearCosts.wholeWaves(
+                rows: x.rows, features: matrix.rows, inFeatures: x.width, multiprocessors: properties.multiprocessors)
+        guard
+            try blas.multiply(
+                x.rows(0..<first), matrix, bias: bias, accumulates: accumulates, into: out.rows(0..<first), on: self)
+        else { return false }
+        guard first < x.rows else { return true }
+        let rest = first..<x.rows
+        guard try blas.multiply(x.rows(rest), matrix, bias: bias, accumulates: accumulates, into: out.rows(rest), on: self) else {
+            throw TensorError(
+                .unsupported, operation: "linear",
+                detail: "cuBLASLt multiplies \(first) rows of \(x.shape) by \(matrix.shape), but not the last \(rest.count)")
+        }
+        return true
     }
 
     /// Gates and ups go to scratch memory, as many rows at a time as it holds, and from there into `out`.

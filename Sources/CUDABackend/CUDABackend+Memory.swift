@@ -34,7 +34,7 @@ extension CUDABackend {
     }
 
     package func download(_ tensor: Tensor, into bytes: UnsafeMutableRawBufferPointer) throws {
-        guard tensor.isContiguous, bytes.count == tensor.byteCount else {
+        guard bytes.count == tensor.byteCount else {
             throw TensorError(
                 .shapeMismatch, operation: "download",
                 detail: "a tensor \(tensor.shape) of \(tensor.dtype) needs \(tensor.byteCount) bytes, \(bytes.count) were given")
@@ -43,12 +43,22 @@ extension CUDABackend {
         try settle()
         guard let destination = bytes.baseAddress else { return }
         context.makeCurrent()
+        // What lies together on the device: everything, or a row.
+        let pieceBytes = tensor.isContiguous ? bytes.count : tensor.width * tensor.dtype.size
+        let pitch = tensor.isContiguous ? 0 : tensor.rowStride * tensor.dtype.size
         var offset = 0
         while offset < bytes.count {
             let room = try staging.room(for: bytes.count - offset)
             guard let base = room.baseAddress else { return }
-            try check(
-                cuda.api.pointee.cuMemcpyDtoHAsync_v2(base, tensor.pointer + offset, room.count, stream), "cuMemcpyDtoHAsync")
+            var filled = 0
+            while filled < room.count {
+                let (piece, inside) = (offset + filled).quotientAndRemainder(dividingBy: pieceBytes)
+                let count = min(room.count - filled, pieceBytes - inside)
+                try check(
+                    cuda.api.pointee.cuMemcpyDtoHAsync_v2(
+                        base + filled, tensor.pointer + piece * pitch + inside, count, stream), "cuMemcpyDtoHAsync")
+                filled += count
+            }
             try synchronize()
             (destination + offset).copyMemory(from: base, byteCount: room.count)
             offset += room.count

@@ -67,6 +67,26 @@ package struct LinearCosts: Sendable {
         return step.start + depth * k + max(2 * (f * k + t * k + t * f) / bandwidth, 2 * t * f * k / step.rate)
     }
 
+    /// Rows to give cuBLASLt in a call of their own, so that its last round of tiles is no mostly empty one; `rows` when one call is best.
+    ///
+    /// Of many rows the library makes tiles of 128 by 256, one on each multiprocessor at a time: 4,096 rows by 3,584 features are 448 tiles,
+    /// 3.4 rounds on 132 multiprocessors, and cost 4. With 3,584 rows they are 2.97, and 512 rows more take less than a round, as the
+    /// library splits their sums.
+    package static func wholeWaves(rows: Int, features: Int, inFeatures: Int, multiprocessors: Int) -> Int {
+        let tilesAcross = (features + 255) / 256
+        let tiles = (rows + 127) / 128 * tilesAcross
+        let rounds = tiles / multiprocessors
+        guard rounds >= 2, tiles % multiprocessors > 0 else { return rows }
+        let first = rounds * multiprocessors / tilesAcross * 128
+        guard first < rows, rows - first > 16 else { return rows }
+        // A round's tiles at the rate of full ones.
+        let round = Double(2 * 128 * 256 * multiprocessors) * Double(inFeatures) / 775e6
+        let split =
+            Double(rounds) * round + library.microseconds(rows: rows - first, features: features, inFeatures: inFeatures)
+            + handOver
+        return split < 0.97 * Double(rounds + 1) * round ? first : rows
+    }
+
     /// The pass that cuBLASLt leaves for activations and gates: a launch, and its bytes at the speed of a copy.
     package static func passMicroseconds(rows: Int, features: Int, epilogue: LinearEpilogue) -> Double {
         let values: Int

@@ -74,7 +74,7 @@ package final class DecoderModel: LanguageModel {
     }
 
     package func logits(_ hidden: Tensor, context: ForwardContext) throws -> Tensor {
-        let out = try context.workspace.allocate(Shape(hidden.rows, config.vocabularySize), dtype: .float32)
+        let out = try context.workspace.allocateAligned(rows: hidden.rows, width: config.vocabularySize, dtype: .float32)
         try context.backend.linear(hidden, head, epilogue: .store, into: out)
         return out
     }

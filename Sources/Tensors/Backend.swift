@@ -19,7 +19,7 @@ package protocol Backend: AnyObject {
     func allocate(byteCount: Int, purpose: String) throws -> any DeviceBuffer
     /// Copies host bytes to `tensor` (contiguous).
     func upload(_ bytes: UnsafeRawBufferPointer, to tensor: Tensor) throws
-    /// Copies `tensor` (contiguous) to the host after everything before it has run.
+    /// Copies `tensor`, whose rows may be strided, to the host after everything before it has run; there its rows follow each other.
     func download(_ tensor: Tensor, into bytes: UnsafeMutableRawBufferPointer) throws
     /// Copies rows between tensors of equal shape and type; either may be strided.
     func copy(_ source: Tensor, into out: Tensor) throws

@@ -42,6 +42,15 @@ package final class Workspace {
         return Tensor(pointer: base + offset, dtype: dtype, shape: shape)
     }
 
+    /// An uninitialised tensor `[rows, width]` whose rows start aligned: of use where any width may come, such as a vocabulary of
+    /// 151,674, and a matrix product stores rows 16 bytes at a time.
+    ///
+    /// - Throws: ``TensorError`` of kind `outOfMemory` when the workspace is used up.
+    package func allocateAligned(rows: Int, width: Int, dtype: DType) throws -> Tensor {
+        let unit = Workspace.alignment / dtype.size
+        return try allocate(Shape(rows, (width + unit - 1) / unit * unit), dtype: dtype).columns(0..<width)
+    }
+
     package var mark: Mark { Mark(offset: offset) }
 
     /// Takes back everything allocated since `mark`.

@@ -202,6 +202,17 @@ import Darwin
         }
     }
 
+    @Test func stridedRowsAreDownloadedTogether() throws {
+        let backend = try CPUBackend(threads: 1, mode: .exact)
+        let x = GuardedTensor(Shape(3, 5), gap: 3, values: (0..<15).map(Float.init))
+        var rows = [Float](repeating: -1, count: 15)
+        try rows.withUnsafeMutableBytes { try backend.download(x.tensor, into: $0) }
+        #expect(rows == (0..<15).map(Float.init))
+        #expect(throws: TensorError.self) {
+            try rows.withUnsafeMutableBytes { try backend.download(x.tensor.rows(0..<2), into: $0) }
+        }
+    }
+
     @Test(arguments: [DType.float32, .bfloat16]) func writeCachePlacesEveryHead(dtype: DType) throws {
         for backend in try backends() {
             for (blocks, heads, blockSize, size, t) in [(3, 1, 1, 8, 2), (5, 2, 4, 24, 9), (4, 3, 64, 128, 130)] {

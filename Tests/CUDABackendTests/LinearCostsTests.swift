@@ -85,6 +85,27 @@ import Testing
         #expect(LinearCosts.passMicroseconds(rows: 1025, features: 1024, epilogue: .accumulate) == 0)
     }
 
+    /// The first call fills whole rounds of tiles, and the rest is shorter than a round.
+    @Test func roundsOfTilesAreWhole() {
+        // InternVL3-8B, 4,096 tokens: down, and the projection after attention.
+        for depth in [18_944, 3584] {
+            #expect(LinearCosts.wholeWaves(rows: 4096, features: 3584, inFeatures: depth, multiprocessors: 132) == 3584)
+        }
+        // 5.94 rounds are as good as six, and few rows are not worth a second call.
+        #expect(LinearCosts.wholeWaves(rows: 7168, features: 3584, inFeatures: 18_944, multiprocessors: 132) == 7168)
+        for rows in [1, 331, 1024] {
+            #expect(LinearCosts.wholeWaves(rows: rows, features: 3584, inFeatures: 3584, multiprocessors: 132) == rows)
+        }
+        for rows in 1...700 {
+            let first = LinearCosts.wholeWaves(rows: rows * 13, features: 4608, inFeatures: 3584, multiprocessors: 114)
+            #expect(first > 0 && first <= rows * 13)
+            guard first < rows * 13 else { continue }
+            let (whole, rest) = (first / 128 * 18).quotientAndRemainder(dividingBy: 114)
+            // What is free of the last round is less than one more row of tiles takes.
+            #expect(first % 128 == 0 && rows * 13 - first > 16 && whole >= 1 && (rest == 0 || rest > 114 - 18), "\(rows * 13)")
+        }
+    }
+
     /// Every row once, none in a chunk too large, whole tiles of 128 where there is room for one.
     @Test(arguments: [1, 17, 331, 885, 886, 1024, 4096, 5000], [1, 100, 128, 885, 4096])
     func chunksCoverRows(rows: Int, most: Int) {

@@ -42,6 +42,18 @@ import Testing
         #expect(try withExtendedLifetime(owner) { try values(tensor) }.allSatisfy { $0 == 199 })
     }
 
+    /// Also where a row does not fit into what is left of the staging memory.
+    @Test(arguments: [(3, 5, 8), (700, 1001, 1008), (3, 5 << 20, (5 << 20) + 64)])
+    func stridedRowsComeBackTogether(rows: Int, width: Int, stride: Int) throws {
+        let (flat, owner) = try tensor(rows * stride)
+        let sent = (0..<Int32(rows * stride)).map { $0 &* 7 }
+        try sent.withUnsafeBytes { try backend.upload($0, to: flat) }
+        let part = flat.reshaped(Shape(rows, stride)).columns(0..<width)
+        let back = try withExtendedLifetime(owner) { try values(part) }
+        #expect(
+            (0..<rows).allSatisfy { back[$0 * width..<($0 + 1) * width].elementsEqual(sent[$0 * stride..<$0 * stride + width]) })
+    }
+
     @Test func wrongSizesAreRefused() throws {
         let (tensor, owner) = try tensor(4)
         var bytes = [UInt8](repeating: 0, count: 15)

@@ -35,8 +35,13 @@ package final class ReferenceBackend: Backend {
     }
 
     package func download(_ tensor: Tensor, into bytes: UnsafeMutableRawBufferPointer) throws {
-        try check(tensor.isContiguous && bytes.count == tensor.byteCount, "download", "\(tensor.shape) to \(bytes.count) bytes")
-        if let start = bytes.baseAddress, !bytes.isEmpty { start.copyMemory(from: tensor.pointer, byteCount: bytes.count) }
+        try check(bytes.count == tensor.byteCount, "download", "\(tensor.shape) to \(bytes.count) bytes")
+        guard let start = bytes.baseAddress, !bytes.isEmpty else { return }
+        let rowBytes = tensor.width * tensor.dtype.size
+        for row in 0..<tensor.rows {
+            (start + row * rowBytes).copyMemory(
+                from: tensor.pointer + row * tensor.rowStride * tensor.dtype.size, byteCount: rowBytes)
+        }
     }
 
     package func copy(_ source: Tensor, into out: Tensor) throws {
