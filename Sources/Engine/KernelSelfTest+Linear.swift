@@ -74,6 +74,9 @@ extension KernelSelfTest {
             cases.append(strided(rows, 768, 1024))
             cases.append(stridedGated(rows))
         }
+        for rows in [17, 64, 331] { cases.append(oddLogits(rows, 4106, 512)) }
+        cases.append(linear("odd accumulate", 130, 4106, 512, .accumulate))
+        cases.append(linear("rounds", 2176, 4352, 2048, .accumulate))
         cases.append(linear("many gated", 331, 2 * 56_000, 64, .gated(.silu), combine: .gateUp))
         return cases
     }
@@ -154,6 +157,17 @@ extension KernelSelfTest {
             try operands.backend.linear(
                 try operands.activations(Shape(rows, input), seed: 1), try operands.linear(out, input, seed: 2, bias: false),
                 epilogue: .store, into: result)
+            return [result]
+        }
+    }
+
+    /// Rows of an odd width in aligned places, as ``DecoderModel/logits(_:context:)`` asks for; what fills them up stays.
+    private static func oddLogits(_ rows: Int, _ out: Int, _ input: Int) -> Case {
+        Case(name: name("logits in aligned rows", rows, out, input)) { operands in
+            let result = try operands.parameters(Shape(rows, (out + 15) / 16 * 16), seed: 3)
+            try operands.backend.linear(
+                try operands.activations(Shape(rows, input), seed: 1), try operands.linear(out, input, seed: 2, bias: false),
+                epilogue: .store, into: result.columns(0..<out))
             return [result]
         }
     }
