@@ -9,28 +9,97 @@ package actor Engine {
     private nonisolated let executor = EngineExecutor()
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    private var core: EngineCore?
+    /// What there is of a model.
+    private enum State {
+        case closed
+        case awake(EngineCore)
+        case asleep(SuspendedRequests)
+    }
+
+    private var state = State.closed
     private var isPumping = false
+    /// Submissions that wait until the queue has room, in the order they came.
+    private var waitingForRoom: [CheckedContinuation<Void, Never>] = []
 
     package init() {}
+
+    private func awakeCore() throws -> EngineCore {
+        switch state {
+        case .awake(let core): return core
+        case .closed: throw EngineError(.closed, "the pipeline is closed")
+        case .asleep: throw EngineError(.asleep, "the pipeline sleeps; call wake() first")
+        }
+    }
+
+    // MARK: Life
 
     /// Builds the core on the engine's executor, and hands back what else `make` tells.
     package func start<Information: Sendable>(_ make: @Sendable () throws -> (EngineCore, Information)) throws -> Information {
         let (core, information) = try make()
-        self.core = core
+        state = .awake(core)
         return information
     }
+
+    /// Gives back the device's and the host's memory: weights, KV cache and features. Requests under way are kept, with what they have
+    /// said so far, and go on after ``wake(_:)``; new ones are refused meanwhile. Sleeping twice is fine.
+    ///
+    /// - Throws: ``EngineError`` of kind `closed` when there is nothing to wake later.
+    package func sleep() throws {
+        switch state {
+        case .asleep: return
+        case .closed: throw EngineError(.closed, "the pipeline is closed")
+        case .awake(let core):
+            state = .asleep(core.suspend())
+        }
+    }
+
+    /// Builds the core again, from the same checkpoint and configuration, and goes on with the requests that slept. Does nothing when awake.
+    ///
+    /// - Throws: what `make` throws; the engine sleeps on then.
+    package func wake(_ make: @Sendable () throws -> EngineCore) throws {
+        switch state {
+        case .awake: return
+        case .closed: throw EngineError(.closed, "the pipeline is closed")
+        case .asleep(let requests):
+            let core = try make()
+            core.resume(requests)
+            state = .awake(core)
+            pump()
+            admitWaiters()
+        }
+    }
+
+    package var isAsleep: Bool { if case .asleep = state { true } else { false } }
+
+    /// Fails what is pending and releases model and caches. Closing twice is fine.
+    package func close() {
+        let error = EngineError(.closed, "the pipeline was closed before the response was finished")
+        switch state {
+        case .closed: return
+        case .awake(let core): core.failAll(error)
+        case .asleep(let requests): requests.failAll(error)
+        }
+        state = .closed
+        admitWaiters()
+    }
+
+    // MARK: Requests
 
     /// Runs a request and hands out its pieces; the last one carries the response.
     ///
     /// Dropping the stream cancels the request. A request that fails while it runs ends with a response whose finish reason is `error`.
     ///
+    /// - Parameter waitsForRoom: whether a request that finds the queue full waits instead of being refused: for callers that have many
+    ///   requests at hand, which must not refuse one another.
     /// - Throws: ``EngineError`` from the stream when the request is refused.
-    package nonisolated func stream(_ request: EngineRequest) -> AsyncThrowingStream<ResponsePiece, any Error> {
+    package nonisolated func stream(
+        _ request: EngineRequest, waitsForRoom: Bool = false
+    ) -> AsyncThrowingStream<ResponsePiece, any Error> {
         AsyncThrowingStream { continuation in
-            let submission = Task { await self.submit(request, to: continuation) }
+            let submission = Task { await self.submit(request, waitsForRoom: waitsForRoom, to: continuation) }
             continuation.onTermination = { reason in
                 guard case .cancelled = reason else { return }
+                submission.cancel()
                 Task {
                     if let id = await submission.value { await self.cancel(id) }
                 }
@@ -39,11 +108,15 @@ package actor Engine {
     }
 
     private func submit(
-        _ request: EngineRequest, to continuation: AsyncThrowingStream<ResponsePiece, any Error>.Continuation
-    ) -> Int? {
+        _ request: EngineRequest, waitsForRoom: Bool,
+        to continuation: AsyncThrowingStream<ResponsePiece, any Error>.Continuation
+    ) async -> Int? {
         do {
-            guard let core else { throw EngineError(.closed, "the pipeline is closed") }
-            let id = try core.submit(request) { piece in
+            _ = try awakeCore()
+            while waitsForRoom, try room == 0 { await withCheckedContinuation { waitingForRoom.append($0) } }
+            // A stream that was dropped meanwhile wants nothing any more.
+            try Task.checkCancellation()
+            let id = try awakeCore().submit(request) { piece in
                 continuation.yield(piece)
                 if piece.response != nil { continuation.finish() }
             }
@@ -51,11 +124,34 @@ package actor Engine {
             return id
         } catch {
             continuation.finish(throwing: error)
+            // The room it was given is somebody else's.
+            admitWaiters()
             return nil
         }
     }
 
-    private func cancel(_ id: Int) { core?.cancel(id) }
+    /// Requests that the queue would take.
+    private var room: Int {
+        get throws {
+            switch state {
+            case .awake(let core): return core.room
+            case .asleep: return 0
+            case .closed: throw EngineError(.closed, "the pipeline is closed")
+            }
+        }
+    }
+
+    private func cancel(_ id: Int) {
+        switch state {
+        case .awake(let core): core.cancel(id)
+        case .asleep(var requests):
+            requests.cancel(id)
+            state = .asleep(requests)
+        case .closed: return
+        }
+    }
+
+    // MARK: Steps
 
     private func pump() {
         guard !isPumping else { return }
@@ -65,22 +161,31 @@ package actor Engine {
 
     /// Steps until nothing is left to do, letting submissions and cancellations in between steps.
     private func run() async {
-        while let core, core.hasWork {
+        while case .awake(let core) = state, core.hasWork {
             core.step()
+            admitWaiters()
             await Task.yield()
         }
         isPumping = false
+        admitWaiters()
     }
 
-    /// Fails what is pending and releases model and caches. Closing twice is fine.
-    package func close() {
-        core?.failAll(EngineError(.closed, "the pipeline was closed before the response was finished"))
-        core = nil
+    /// Lets as many of those who wait for room look again as there is room for; all of them when the engine was closed.
+    private func admitWaiters() {
+        guard !waitingForRoom.isEmpty else { return }
+        let count = min((try? room) ?? .max, waitingForRoom.count)
+        let next = waitingForRoom.prefix(count)
+        waitingForRoom.removeFirst(count)
+        for waiter in next { waiter.resume() }
     }
+
+    // MARK: Looking in
+
+    /// What was done since the model was loaded, and what goes on.
+    package func statistics() throws -> EngineStatistics { try awakeCore().statistics }
 
     /// Reads something of the core on its executor.
     package func withCore<Result: Sendable>(_ body: @Sendable (EngineCore) throws -> Result) throws -> Result {
-        guard let core else { throw EngineError(.closed, "the pipeline is closed") }
-        return try body(core)
+        try body(awakeCore())
     }
 }

@@ -38,11 +38,16 @@ public struct EngineConfig: Sendable, Equatable {
     public var maxPrefillTokenNum: Int?
     /// CPU threads; nil takes the cores this process may use.
     public var threads: Int?
+    /// Keeps the KV cache of prompts and responses that have ended, so that a prompt that begins like one of them computes only the rest.
+    public var enablePrefixCaching: Bool
+    /// Requests that may wait for a place in the batch; one more is refused with an error of kind `busy`.
+    public var maxWaitingRequests: Int
 
     /// The checkpoint's own type on the best device, unless said otherwise.
     public init(
         device: DeviceChoice = .auto, dtype: Precision = .auto, sessionLen: Int? = nil, maxBatchSize: Int? = nil,
-        cacheMaxEntryCount: Double = 0.8, cacheBlockSeqLen: Int = 64, maxPrefillTokenNum: Int? = nil, threads: Int? = nil
+        cacheMaxEntryCount: Double = 0.8, cacheBlockSeqLen: Int = 64, maxPrefillTokenNum: Int? = nil, threads: Int? = nil,
+        enablePrefixCaching: Bool = true, maxWaitingRequests: Int = 1024
     ) {
         self.device = device
         self.dtype = dtype
@@ -52,6 +57,8 @@ public struct EngineConfig: Sendable, Equatable {
         self.cacheBlockSeqLen = cacheBlockSeqLen
         self.maxPrefillTokenNum = maxPrefillTokenNum
         self.threads = threads
+        self.enablePrefixCaching = enablePrefixCaching
+        self.maxWaitingRequests = maxWaitingRequests
     }
 
     private static let mostRequests = 1 << 14
@@ -75,6 +82,7 @@ public struct EngineConfig: Sendable, Equatable {
         try require(
             maxPrefillTokenNum.map { (1...1 << 20).contains($0) } ?? true, "maxPrefillTokenNum must be between 1 and \(1 << 20)")
         try require(threads.map { (1...1024).contains($0) } ?? true, "threads must be between 1 and 1024")
+        try require(maxWaitingRequests >= 0, "maxWaitingRequests must not be negative")
     }
 }
 

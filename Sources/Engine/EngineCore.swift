@@ -3,11 +3,11 @@ package import Models
 package import Tensors
 package import Text
 
-/// The engine without concurrency: queues, batches, runs and samples, one step at a call.
+/// The engine without concurrency: takes requests and runs them, one step at a call.
 ///
-/// Everything here belongs to one thread at a time; ``Engine`` sees to that. A step admits waiting sequences, encodes the images that
-/// the next prefill needs, and runs one ragged batch: a token of every decoding sequence and chunks of prompts up to
-/// ``MemoryPlan/maxPrefillTokens``.
+/// Everything here belongs to one thread at a time; ``Engine`` sees to that. A step admits waiting sequences (``Scheduler``), encodes the
+/// images that it needs (``ImageEncoder``), and runs one ragged batch: a token of every decoding sequence and chunks of prompts
+/// (``PrefillPolicy``).
 ///
 /// On a backend that runs behind its host (``AsynchronousBackend``) tokens are chosen on the device and a step submits its batch before it
 /// has seen the tokens of the batch before: the device always has work, and the host's part of a step costs no time. Where a request
@@ -16,53 +16,49 @@ package final class EngineCore {
     package let model: LoadedModel
     package let plan: MemoryPlan
     private let backend: any Backend
-    private let tokenizer: any Tokenizer
-    private let stopTokens: Set<Int32>
-    private let imageTokenID: Int32?
 
-    private var pool: BlockPool
-    private var freeLanes: [Int]
+    private let intake: RequestIntake
+    private let scheduler: Scheduler
     private let encoder: ImageEncoder?
+    private let visionBatchSize: Int
+    private let builder: BatchBuilder
     private let hostRunner: HostRunner
     private let deviceRunner: DeviceRunner?
 
-    private var waiting: [SequenceState] = []
-    private var running: [SequenceState] = []
     private var nextID = 0
-
-    private var batch = ForwardBatch()
-    private var entries: [PassEntry] = []
     /// The pass whose tokens the host has not seen.
     private var submitted: DeviceRunner.Submitted?
+    private var counts = EngineStatistics()
 
     package init(
         model: LoadedModel, plan: MemoryPlan, backend: any Backend, tokenizer: any Tokenizer, stopTokens: Set<Int32>,
-        vision: VisionConfig
+        vision: VisionConfig, config: EngineConfig = .init()
     ) throws {
         self.model = model
         self.plan = plan
         self.backend = backend
-        self.tokenizer = tokenizer
-        self.stopTokens = stopTokens
-        imageTokenID = try model.promptRule?.imageTokenID(lookup: tokenizer.tokenID)
         let cache = try KVCache(
             layout: model.language.cacheLayout, blockCount: plan.blockCount, blockSize: plan.blockSize, backend: backend)
-        pool = BlockPool(blockCount: plan.blockCount, blockSize: plan.blockSize)
-        freeLanes = (0..<plan.maxBatchSize).reversed()
         let context = ForwardContext(
             backend: backend, workspace: try Workspace(backend: backend, byteCount: plan.activationBytes))
-        encoder = model.vision.map {
+        let encoder = model.vision.map {
             ImageEncoder(encoder: $0, backend: backend, maxBatchSize: vision.maxBatchSize, byteLimit: plan.visionBytes)
         }
+        self.encoder = encoder
+        visionBatchSize = vision.maxBatchSize
+        intake = RequestIntake(
+            model: model, plan: plan, tokenizer: tokenizer, stopTokens: stopTokens,
+            imageTokenID: try model.promptRule?.imageTokenID(lookup: tokenizer.tokenID), encoder: encoder)
+        scheduler = Scheduler(plan: plan, maxWaiting: config.maxWaitingRequests)
+        builder = BatchBuilder(blockSize: plan.blockSize, positionAxes: model.language.positionAxes)
         hostRunner = HostRunner(model: model.language, cache: cache, context: context, maxRows: plan.maxBatchSize)
         deviceRunner = try (backend as? any AsynchronousBackend).map {
             try DeviceRunner(model: model.language, cache: cache, context: context, backend: $0, plan: plan)
         }
-        batch.positions = Array(repeating: [], count: model.language.positionAxes)
     }
 
     package var hasWork: Bool {
-        !waiting.isEmpty || !running.isEmpty || submitted?.entries.contains(where: { !$0.sequence.isDone }) == true
+        !scheduler.isIdle || submitted?.entries.contains(where: { !$0.sequence.isDone }) == true
     }
 
     // MARK: Requests
@@ -70,98 +66,133 @@ package final class EngineCore {
     /// Queues a request. Pieces arrive at `sink` during later steps; the last one carries the response, also when it failed.
     ///
     /// - Returns: a number to cancel it by.
-    /// - Throws: ``EngineError`` when the request can never run; nothing is queued then.
+    /// - Throws: ``EngineError`` when the request can never run, or of kind `busy` when too many wait; nothing is queued then.
     @discardableResult
     package func submit(_ request: EngineRequest, sink: @escaping (ResponsePiece) -> Void) throws -> Int {
-        try request.generation.validate(vocabularySize: model.language.vocabularySize)
-        let prompt = request.tokenIDs
-        guard !prompt.isEmpty else { throw EngineError(.invalidRequest, "the prompt has no tokens; give it some text") }
-        if let bad = prompt.first(where: { $0 < 0 || Int($0) >= model.language.vocabularySize }) {
+        let sequence = try intake.sequence(request, id: nextID, sink: sink)
+        guard scheduler.room > 0 else {
+            counts.refusedRequests += 1
             throw EngineError(
-                .invalidRequest,
-                "token \(bad) is outside the model's vocabulary of \(model.language.vocabularySize); tokenizer and model do not belong together"
+                .busy,
+                "\(scheduler.running.count) requests run and \(scheduler.waiting.count) wait; try again later, or raise maxWaitingRequests"
             )
         }
-        let generation = request.generation
-        let room = plan.sessionLen - prompt.count
-        guard room >= (generation.maxNewTokens == 0 ? 0 : 1) else {
-            throw EngineError(
-                .contextLengthExceeded,
-                "the prompt has \(prompt.count) tokens, the session holds \(plan.sessionLen); shorten it, use fewer or smaller images, "
-                    + "or raise sessionLen (the model allows \(model.language.longestSession))")
-        }
-        let runs: [ImageRun]
-        if let imageTokenID, encoder != nil {
-            runs = try ImageRun.find(in: prompt, imageTokenID: imageTokenID, images: request.images)
-        } else {
-            guard request.images.isEmpty else {
-                throw EngineError(.unsupportedFeature, "\(model.family) is a text model and cannot look at images")
-            }
-            runs = []
-        }
-        let id = nextID
         nextID += 1
-        let sequence = try SequenceState(
-            id: id, request: request, maxNewTokens: min(generation.maxNewTokens ?? room, room),
-            positions: try model.positions(tokenIDs: prompt, images: request.images), imageRuns: runs,
-            stopTokens: stopTokens.union(generation.stopTokenIDs), seed: generation.randomSeed ?? .random(in: .min ... .max),
-            tokenizer: tokenizer, sink: sink)
-        waiting.append(sequence)
-        return id
+        counts.submittedRequests += 1
+        scheduler.enqueue(sequence)
+        return sequence.id
     }
+
+    /// Requests that ``submit(_:sink:)`` would take before it is busy.
+    package var room: Int { scheduler.room }
 
     /// Ends a request; its sink gets a last piece with finish reason `abort`. Its blocks are free when this returns.
     package func cancel(_ id: Int) {
-        let error = EngineError(.cancelled, "the request was cancelled")
-        if let index = waiting.firstIndex(where: { $0.id == id }) {
-            waiting.remove(at: index).finish(.abort, error: error)
-        } else if let sequence = running.first(where: { $0.id == id }) {
-            retire(sequence)
-            sequence.finish(.abort, error: error)
-        }
+        guard let sequence = scheduler.sequence(id) else { return }
+        abort(sequence, .cancelled)
     }
 
     /// Ends every request with `error`.
     package func failAll(_ error: any Error) {
-        for sequence in running {
-            retire(sequence)
-            sequence.finish(.error, error: error)
-        }
-        for sequence in waiting { sequence.finish(.error, error: error) }
-        waiting.removeAll()
+        for sequence in scheduler.all { fail(sequence, error) }
     }
 
     // MARK: Steps
 
     /// Runs one batch. A failure ends the requests it concerns, never the engine.
     package func step() {
-        admit()
-        encodeImages()
+        for sequence in scheduler.overdue() { abort(sequence, .deadlineExceeded) }
+        if !scheduler.grow() {
+            // Who gives way computes its tokens again, so they must be known; and those that end now may leave blocks enough.
+            collect()
+            scheduler.preemptToGrow()
+        }
+        scheduler.admit()
+        let chunks = prefillChunks()
         // The host needs every token before it can choose the next ones itself.
-        let choosesOnDevice = deviceRunner != nil && running.allSatisfy(\.choosesOnDevice)
+        let choosesOnDevice = deviceRunner != nil && scheduler.running.allSatisfy(\.choosesOnDevice)
         if !choosesOnDevice { collect() }
-        buildBatch()
-        defer { entries.removeAll(keepingCapacity: true) }
-        guard !entries.isEmpty else { return collect() }
+        buildBatch(chunks)
+        defer { builder.removeAll() }
+        guard !builder.entries.isEmpty else { return collect() }
         do {
+            counts.steps += 1
             if choosesOnDevice, let deviceRunner {
-                let next = try deviceRunner.submit(&batch, entries)
+                let next = try deviceRunner.submit(&builder.batch, builder.entries)
                 didSubmit()
                 collect()
                 submitted = next
             } else {
-                try hostRunner.run(batch, entries, submitted: didSubmit, finished: retire, failed: fail)
+                try hostRunner.run(builder.batch, builder.entries, submitted: didSubmit, finished: finished, failed: fail)
             }
         } catch {
-            for entry in entries { fail(entry.sequence, error) }
+            for entry in builder.entries { fail(entry.sequence, error) }
         }
+    }
+
+    /// A prompt's tokens for this step.
+    private typealias Chunk = (sequence: SequenceState, count: Int)
+
+    /// Shares the step among the prompts, and encodes the images that their chunks show.
+    private func prefillChunks() -> [Chunk] {
+        var decoding = 0
+        var prefilling: [SequenceState] = []
+        for sequence in scheduler.running {
+            if !sequence.isPrefilled { prefilling.append(sequence) } else if sequence.wantsToken { decoding += 1 }
+        }
+        guard !prefilling.isEmpty else { return [] }
+        prefilling.sort { $0.goesBefore($1) }
+        let budget =
+            decoding == 0
+            ? plan.maxPrefillTokens : min(plan.maxPrefillTokens - decoding, plan.maxPrefillTokensBesideDecodes)
+        let shares = PrefillPolicy.shares(prefilling.map { $0.prefillEnd - $0.computed }, budget: budget)
+        let chunks = zip(prefilling, shares).filter { $0.1 > 0 }.map { Chunk(sequence: $0, count: $1) }
+        encodeImages(chunks, besideDecodes: decoding > 0)
+        return chunks.map { Chunk(sequence: $0.sequence, count: $0.sequence.isRunning ? $0.sequence.ready($0.count) : 0) }
+    }
+
+    /// Encodes the images that the chunks show, several sequences' together; while others decode, one pass of the encoder at most and
+    /// no more feature rows than a chunk may have tokens. What does not fit waits for the next step.
+    private func encodeImages(_ chunks: [Chunk], besideDecodes: Bool) {
+        guard let encoder else { return }
+        var items: [ImageEncoder.Item] = []
+        var rows = 0
+        search: for chunk in chunks {
+            let sequence = chunk.sequence
+            for image in sequence.missingImages(in: sequence.computed..<sequence.computed + chunk.count) {
+                rows += sequence.request.images[image].tokenCount
+                if besideDecodes, !items.isEmpty,
+                    items.count == visionBatchSize || rows > plan.maxPrefillTokensBesideDecodes
+                {
+                    break search
+                }
+                items.append((sequence, image))
+            }
+        }
+        if !items.isEmpty { encoder.encode(items, failed: fail) }
+    }
+
+    private func buildBatch(_ chunks: [Chunk]) {
+        // Decoding sequences first: a long prompt may wait a step, a running answer may not.
+        for sequence in scheduler.running where sequence.wantsToken {
+            builder.add(sequence, count: 1)
+            counts.decodedTokens += 1
+        }
+        for chunk in chunks where chunk.count > 0 && chunk.sequence.isRunning {
+            chunk.sequence.markPrefillStart()
+            builder.add(chunk.sequence, count: chunk.count)
+            counts.prefilledTokens += chunk.count
+        }
+        builder.finish()
     }
 
     /// Counts the batch's positions as cached: whatever is submitted later finds them.
     private func didSubmit() {
-        for (index, entry) in entries.enumerated() {
-            entry.sequence.computed = Int(batch.contextLengths[index])
-            if entry.sequence.isPrefilled { entry.sequence.features.removeAll() }
+        for (index, entry) in builder.entries.enumerated() {
+            let sequence = entry.sequence
+            let isPrompt = sequence.computed < sequence.promptCount
+            sequence.computed = Int(builder.batch.contextLengths[index])
+            if isPrompt { sequence.releaseImages() }
         }
     }
 
@@ -170,122 +201,45 @@ package final class EngineCore {
         guard let deviceRunner, let pass = submitted else { return }
         submitted = nil
         do {
-            try deviceRunner.collect(pass, finished: retire, failed: fail)
+            try deviceRunner.collect(pass, finished: finished, failed: fail)
         } catch {
             for entry in pass.entries { fail(entry.sequence, error) }
         }
     }
 
-    /// Moves waiting sequences into the batch while there is room for their longest response, first come first served.
-    private func admit() {
-        while running.count < plan.maxBatchSize, let next = waiting.first {
-            let needed = pool.blocks(for: next.promptCount + next.maxNewTokens)
-            guard needed <= pool.blockCount else {
-                waiting.removeFirst()
-                next.finish(
-                    .error,
-                    error: EngineError(
-                        .contextLengthExceeded,
-                        "prompt and response of \(next.promptCount) + \(next.maxNewTokens) tokens need \(needed) cache blocks, "
-                            + "there are \(pool.blockCount); lower maxNewTokens or raise cacheMaxEntryCount"))
-                continue
-            }
-            guard let blocks = pool.take(needed) else { return }
-            next.blocks = blocks
-            next.lane = freeLanes.removeLast()
-            running.append(next)
-            waiting.removeFirst()
-        }
-    }
+    // MARK: Ends
 
-    /// Encodes the images of the sequences that the next pass prefills, several sequences' together.
-    ///
-    /// Not of all that run: features wait in memory, and this way they are never more than one pass and one session long.
-    private func encodeImages() {
-        guard let encoder else { return }
-        var budget = plan.maxPrefillTokens
-        var pending: [SequenceState] = []
-        for sequence in running where !sequence.isPrefilled && budget > 0 {
-            if sequence.needsImages { pending.append(sequence) }
-            budget -= sequence.promptCount - sequence.computed
-        }
-        guard !pending.isEmpty else { return }
-        encoder.encode(pending) { sequence, error in fail(sequence, error) }
-    }
-
-    private func buildBatch() {
-        batch.removeAll()
-        var budget = plan.maxPrefillTokens
-        // Decoding sequences first: a long prompt may wait a step, a running answer may not.
-        for sequence in running where sequence.wantsToken && budget > 0 {
-            add(sequence, count: 1)
-            budget -= 1
-        }
-        for sequence in running where !sequence.isPrefilled && budget > 0 {
-            sequence.markPrefillStart()
-            let count = min(budget, sequence.promptCount - sequence.computed)
-            add(sequence, count: count)
-            budget -= count
-        }
-        padBlockTables()
-    }
-
-    private func add(_ sequence: SequenceState, count: Int) {
-        let start = sequence.computed
-        let end = start + count
-        let firstRow = batch.tokenCount
-        for index in start..<end {
-            batch.tokenIDs.append(sequence.token(index))
-            for axis in batch.positions.indices { batch.positions[axis].append(sequence.position(index, axis: axis)) }
-            let block = sequence.blocks[index / plan.blockSize]
-            batch.slots.append(block * Int32(plan.blockSize) + Int32(index % plan.blockSize))
-        }
-        for run in sequence.imageRuns where run.start < end && run.start + run.count > start {
-            let from = max(run.start, start)
-            let to = min(run.start + run.count, end)
-            let firstFeature = run.featureRow + from - run.start
-            batch.imageSpans.append(
-                ImageSpan(
-                    row: firstRow + from - start,
-                    features: sequence.features[run.image].tensor.rows(firstFeature..<firstFeature + to - from)))
-        }
-        batch.queryStarts.append(Int32(batch.tokenCount))
-        batch.contextLengths.append(Int32(end))
-
-        let firstOutput = batch.outputRows.count
-        if sequence.wantsAllPositions {
-            batch.outputRows.append(contentsOf: Int32(firstRow)..<Int32(batch.tokenCount))
-        } else if end == sequence.scheduledCount {
-            batch.outputRows.append(Int32(batch.tokenCount - 1))
-        }
-        entries.append(PassEntry(sequence: sequence, outputs: firstOutput..<batch.outputRows.count, end: end))
-    }
-
-    private func padBlockTables() {
-        // Only blocks that hold context are named: a table may be long and its sequence short.
-        batch.maxBlocks = batch.contextLengths.reduce(0) { max($0, pool.blocks(for: Int($1))) }
-        for entry in entries {
-            let used = min(batch.maxBlocks, entry.sequence.blocks.count)
-            batch.blockTables.append(contentsOf: entry.sequence.blocks[..<used])
-            for _ in used..<batch.maxBlocks { batch.blockTables.append(0) }
-        }
+    private func finished(_ sequence: SequenceState) {
+        if scheduler.remove(sequence) { counts.finishedRequests += 1 }
     }
 
     private func fail(_ sequence: SequenceState, _ error: any Error) {
-        guard running.contains(where: { $0 === sequence }) else { return }
-        retire(sequence)
+        guard scheduler.remove(sequence) else { return }
+        counts.failedRequests += 1
         sequence.finish(.error, error: error)
     }
 
-    /// Takes a sequence out of the batch. What is still under way for it on the device writes only to its blocks and its lane, before
-    /// anything that is submitted for their next owner.
-    private func retire(_ sequence: SequenceState) {
-        guard let index = running.firstIndex(where: { $0 === sequence }) else { return }
-        running.remove(at: index)
-        pool.giveBack(sequence.blocks)
-        freeLanes.append(sequence.lane)
-        sequence.blocks.removeAll()
-        sequence.features.removeAll()
+    private func abort(_ sequence: SequenceState, _ error: EngineError) {
+        guard scheduler.remove(sequence) else { return }
+        counts.cancelledRequests += 1
+        sequence.finish(.abort, error: error)
+    }
+
+    // MARK: Sleep
+
+    /// Stops everything that runs and hands over what waits, to go on in another core: nothing of it is on the device.
+    package func suspend() -> SuspendedRequests {
+        collect()
+        for sequence in scheduler.running { scheduler.preempt(sequence) }
+        let sequences = scheduler.all
+        for sequence in sequences { scheduler.remove(sequence) }
+        return SuspendedRequests(sequences: sequences, nextID: nextID)
+    }
+
+    /// Takes over the requests of another core of the same model and plan.
+    package func resume(_ suspended: SuspendedRequests) {
+        nextID = max(nextID, suspended.nextID)
+        for sequence in suspended.sequences { scheduler.enqueue(sequence) }
     }
 
     // MARK: Beside requests
@@ -310,6 +264,22 @@ package final class EngineCore {
         try backend.synchronize()
     }
 
+    /// What was done so far, and what goes on.
+    package var statistics: EngineStatistics {
+        var statistics = counts
+        statistics.runningRequests = scheduler.running.count
+        statistics.waitingRequests = scheduler.waiting.count
+        statistics.totalBlocks = plan.blockCount
+        statistics.usedBlocks = scheduler.usedBlocks
+        statistics.preemptions = scheduler.preemptions
+        statistics.encodedImages = encoder?.imageCount ?? 0
+        statistics.visionPasses = encoder?.passCount ?? 0
+        statistics.peakRunningRequests = scheduler.peakRunning
+        statistics.peakWaitingRequests = scheduler.peakWaiting
+        statistics.peakUsedBlocks = scheduler.peakUsedBlocks
+        return statistics
+    }
+
     /// Where the device's time went, when it was measured.
     package var timeReport: String? { (backend as? any AsynchronousBackend)?.timeReport }
 
@@ -317,5 +287,5 @@ package final class EngineCore {
     package var memoryUses: [MemoryUse] { (backend as? any AsynchronousBackend)?.memoryUses ?? [] }
 
     /// Blocks no sequence owns.
-    package var freeBlocks: Int { pool.freeCount }
+    package var freeBlocks: Int { scheduler.freeBlocks }
 }

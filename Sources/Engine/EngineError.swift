@@ -18,6 +18,12 @@ public struct EngineError: Error, Sendable, Equatable, CustomStringConvertible {
         case closed
         /// The request was cancelled.
         case cancelled
+        /// Too many requests wait already; try again later.
+        case busy
+        /// The request's deadline passed.
+        case deadlineExceeded
+        /// The engine sleeps; wake it first.
+        case asleep
     }
 
     /// What sort of error it is.
@@ -37,7 +43,12 @@ public struct EngineError: Error, Sendable, Equatable, CustomStringConvertible {
     package var isBadInput: Bool {
         switch kind {
         case .invalidRequest, .invalidConfiguration, .contextLengthExceeded, .unsupportedFeature: true
-        case .outOfMemory, .deviceFailure, .closed, .cancelled: false
+        case .outOfMemory, .deviceFailure, .closed, .cancelled, .busy, .deadlineExceeded, .asleep: false
         }
     }
+
+    static let deadlineExceeded = EngineError(
+        .deadlineExceeded,
+        "the request's deadline passed before its response was finished; give it more time or ask for fewer tokens")
+    static let cancelled = EngineError(.cancelled, "the request was cancelled")
 }

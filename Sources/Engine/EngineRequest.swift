@@ -10,6 +10,9 @@ package enum Pooling: Sendable {
 
 /// One prompt, ready for the engine: tokens with image placeholders expanded, and the processed images in the order of their tokens.
 package struct EngineRequest: Sendable {
+    /// What ``priority`` may be.
+    package static let priorities = -1000...1000
+
     package var tokenIDs: [Int32]
     package var images: [ProcessedImage]
     package var generation: GenerationConfig
@@ -17,15 +20,21 @@ package struct EngineRequest: Sendable {
     package var index: Int
     /// Whether ``Response/pooledHiddenState`` is wanted, and which.
     package var pooling: Pooling?
+    /// Higher goes first, and gives way last when the cache is full.
+    package var priority: Int
+    /// When the request ends, finished or not.
+    package var deadline: ContinuousClock.Instant?
 
     package init(
         tokenIDs: [Int32], images: [ProcessedImage] = [], generation: GenerationConfig = .init(), index: Int = 0,
-        pooling: Pooling? = nil
+        pooling: Pooling? = nil, priority: Int = 0, deadline: ContinuousClock.Instant? = nil
     ) {
         self.tokenIDs = tokenIDs
         self.images = images
         self.generation = generation
         self.index = index
         self.pooling = pooling
+        self.priority = priority
+        self.deadline = deadline
     }
 }

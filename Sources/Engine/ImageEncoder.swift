@@ -27,17 +27,17 @@ final class ImageEncoder {
     }
 
     /// An image of a sequence by its place in the request.
-    private typealias Item = (sequence: SequenceState, image: Int)
+    typealias Item = (sequence: SequenceState, image: Int)
 
-    /// Fills the `features` of `sequences`. A sequence whose images fail is handed to `failed`; the others go on.
-    func encode(_ sequences: [SequenceState], failed: (SequenceState, any Error) -> Void) {
-        var pending: [Item] = []
-        for sequence in sequences {
-            for image in sequence.features.count..<sequence.request.images.count { pending.append((sequence, image)) }
-        }
+    /// Images encoded and passes run since the start.
+    private(set) var imageCount = 0
+    private(set) var passCount = 0
+
+    /// Fills the `features` of the items' sequences. A sequence whose image fails is handed to `failed`; the others go on.
+    func encode(_ items: [Item], failed: (SequenceState, any Error) -> Void) {
         var broken: [ObjectIdentifier] = []
-        for first in stride(from: 0, to: pending.count, by: maxBatchSize) {
-            let group = pending[first..<min(first + maxBatchSize, pending.count)].filter {
+        for first in stride(from: 0, to: items.count, by: maxBatchSize) {
+            let group = items[first..<min(first + maxBatchSize, items.count)].filter {
                 !broken.contains(ObjectIdentifier($0.sequence))
             }
             if (try? run(group)) != nil { continue }
@@ -62,7 +62,7 @@ final class ImageEncoder {
         let after = try asynchronous?.mark()
         let seconds = (clock.now - start) / .seconds(1)
         for (item, output) in zip(group, outputs) {
-            item.sequence.features.append(output)
+            item.sequence.features[item.image] = output
             // The pass is every sequence's wait, so each counts it once, with its first image of the group.
             guard item.image == group.first(where: { $0.sequence === item.sequence })?.image else { continue }
             if let before, let after {
@@ -102,18 +102,33 @@ final class ImageEncoder {
         let features = outputs.map(\.tensor)
         let needed = try workspaceBytes(images, features)
         if needed > byteLimit {
-            guard images.count > 1 else {
-                throw EngineError(
-                    .outOfMemory,
-                    "encoding an image of \(images[0].tokenCount) tokens needs \(MemoryPlan.format(needed)) of workspace, "
-                        + "\(MemoryPlan.format(byteLimit)) are planned; use a smaller image, or lower maxPixels or maxTiles")
-            }
+            guard images.count > 1 else { throw tooLarge(images[0], "the image", needed: needed) }
             let half = images.count / 2
             return try encodeTogether(Array(images[..<half])) + encodeTogether(Array(images[half...]))
         }
         let context = ForwardContext(backend: backend, workspace: try workspace(of: needed))
         try context.workspace.scope { try encoder.encode(images, context: context, into: features) }
+        imageCount += images.count
+        passCount += 1
         return outputs
+    }
+
+    /// - Throws: ``EngineError`` of kind `outOfMemory` when the image can never be encoded in the memory there is.
+    func check(_ image: ProcessedImage, index: Int) throws {
+        // Only the shape counts, which no memory is needed to tell.
+        let planner = PlanningBackend(
+            device: backend.device, activationType: backend.activationType, cacheType: backend.cacheType, weightType: .float32)
+        let features = try Workspace(backend: planner, byteCount: .max / 4)
+            .allocate(Shape(image.tokenCount, encoder.featureSize), dtype: backend.activationType)
+        let needed = try workspaceBytes([image], [features])
+        guard needed <= byteLimit else { throw tooLarge(image, "image \(index)", needed: needed) }
+    }
+
+    private func tooLarge(_ image: ProcessedImage, _ name: String, needed: Int) -> EngineError {
+        EngineError(
+            .outOfMemory,
+            "encoding \(name) of \(image.tokenCount) tokens needs \(MemoryPlan.format(needed)) of workspace, "
+                + "\(MemoryPlan.format(byteLimit)) are planned; use a smaller image, or lower maxPixels or maxTiles")
     }
 
     /// What the encoder needs for images of these shapes, learned by running it without computing, and remembered.

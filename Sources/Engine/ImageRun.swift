@@ -9,6 +9,9 @@ struct ImageRun: Equatable {
     let image: Int
     let featureRow: Int
 
+    /// The positions in the prompt.
+    var positions: Range<Int> { start..<start + count }
+
     /// The runs of a prompt.
     ///
     /// - Throws: ``EngineError`` when image tokens and feature rows do not match one to one.

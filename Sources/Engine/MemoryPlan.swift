@@ -29,6 +29,9 @@ package struct MemoryPlan: Sendable, Equatable {
     package var sessionLen = 0
     package var maxBatchSize = 0
     package var maxPrefillTokens = 0
+    /// Most tokens of prompts in a pass that others decode in. On a CPU, where a pass takes as long as its tokens are many, a small part
+    /// of ``maxPrefillTokens``, so that responses go on smoothly; large enough that reading the weights costs little beside computing.
+    package var maxPrefillTokensBesideDecodes = 0
 
     package init() {}
 
@@ -55,6 +58,7 @@ package struct MemoryPlan: Sendable, Equatable {
         // A pass never holds more than every sequence's whole session.
         let chunk = config.maxPrefillTokenNum ?? (planner.device == .cpu ? 2048 : 8192)
         maxPrefillTokens = max(min(chunk, wanted * maxBatchSize), maxBatchSize)
+        maxPrefillTokensBesideDecodes = planner.device == .cpu ? min(maxPrefillTokens, 128) : maxPrefillTokens
         activationBytes = try MemoryPlan.activationBytes(
             model.language, tokens: maxPrefillTokens, rows: maxBatchSize, sessionLen: wanted, blockSize: blockSize,
             planner: planner)

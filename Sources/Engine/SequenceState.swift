@@ -14,15 +14,21 @@ final class SequenceState {
 
     /// Prompt and response so far.
     var tokens: [Int32]
+    /// The place in line; see ``WaitingQueue``.
+    let turn: Int
+    /// Whether the sequence has a place in the batch.
+    private(set) var isRunning = false
     /// Positions whose keys and values are cached, or will be by the time anything submitted from now on looks.
     var computed = 0
+    /// Where computing tokens that were known at admission ends: the prompt, and after a preemption the response so far.
+    private(set) var prefillEnd: Int
     /// Tokens that the device is choosing or has chosen and the host has not seen.
     var inFlight = 0
     /// The sequence's place among those that run: where the device keeps its newest token.
-    var lane = 0
+    private(set) var lane = 0
     /// Whether the last piece was sent.
     var isDone = false
-    /// Cache blocks, for prompt and longest response.
+    /// Cache blocks of the computed positions and of those that the next passes compute.
     var blocks: [Int32] = []
     /// Most tokens to generate after limits of session and request.
     let maxNewTokens: Int
@@ -32,8 +38,8 @@ final class SequenceState {
     let nextPosition: Int32
 
     let imageRuns: [ImageRun]
-    /// Features of each image once encoded; released after the prefill.
-    var features: [ImageFeatures] = []
+    /// Features of each image while a pass to come needs them.
+    var features: [ImageFeatures?]
     /// Marks around each pass of the vision encoder that ran behind the host.
     var visionPasses: [(before: any StreamMark, after: any StreamMark)] = []
 
@@ -55,6 +61,9 @@ final class SequenceState {
         self.maxNewTokens = maxNewTokens
         self.sink = sink
         self.imageRuns = imageRuns
+        turn = id - request.priority * WaitingQueue.ageing
+        prefillEnd = request.tokenIDs.count
+        features = Array(repeating: nil, count: request.images.count)
         tokens = request.tokenIDs
         tokens.reserveCapacity(tokens.count + maxNewTokens)
         promptPositions = positions.positions
@@ -69,7 +78,7 @@ final class SequenceState {
 
     var promptCount: Int { request.tokenIDs.count }
     var generatedCount: Int { tokens.count - promptCount }
-    var isPrefilled: Bool { computed >= promptCount }
+    var isPrefilled: Bool { computed >= prefillEnd }
     /// Tokens of prompt and response, those under way included.
     var scheduledCount: Int { tokens.count + inFlight }
     /// Whether a decoding step can be scheduled.
@@ -77,12 +86,55 @@ final class SequenceState {
     /// A token's id, or `-1 - lane` where only the device knows it.
     func token(_ index: Int) -> Int32 { index < tokens.count ? tokens[index] : Int32(-1 - lane) }
 
-    var needsImages: Bool { !isPrefilled && features.count < request.images.count }
-
     /// Rotary position of a token on an axis: the prompt's own, later tokens count on.
     func position(_ index: Int, axis: Int) -> Int32 {
         index < promptCount ? promptPositions[axis][index] : nextPosition + Int32(index - promptCount)
     }
+
+    // MARK: Places in the batch
+
+    func enter(blocks: [Int32], lane: Int) {
+        isRunning = true
+        self.blocks = blocks
+        self.lane = lane
+        prefillEnd = tokens.count
+    }
+
+    /// Gives up the place: what is computed is lost, tokens and outputs stay.
+    func leave() {
+        isRunning = false
+        blocks.removeAll()
+        computed = 0
+        choosing.toldTokens = nil
+        for image in features.indices { features[image] = nil }
+    }
+
+    // MARK: Images
+
+    /// Images without features that positions of `range` show.
+    func missingImages(in range: Range<Int>) -> [Int] {
+        var missing: [Int] = []
+        for run in imageRuns where run.positions.overlaps(range) && features[run.image] == nil && missing.last != run.image {
+            missing.append(run.image)
+        }
+        return missing
+    }
+
+    /// How many of the next `count` tokens can be computed with the features there are.
+    func ready(_ count: Int) -> Int {
+        let range = computed..<computed + count
+        let missing = imageRuns.first { $0.positions.overlaps(range) && features[$0.image] == nil }
+        return missing.map { max(0, $0.start - computed) } ?? count
+    }
+
+    /// Lets go of features that no position to come shows.
+    func releaseImages() {
+        for image in features.indices where features[image] != nil {
+            if !imageRuns.contains(where: { $0.image == image && $0.positions.upperBound > computed }) { features[image] = nil }
+        }
+    }
+
+    // MARK: Times
 
     func markPrefillStart() {
         guard prefillStart == nil else { return }
