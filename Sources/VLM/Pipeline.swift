@@ -123,7 +123,7 @@ public final class Pipeline: Sendable {
                                         let request = try await preparer.prepare(
                                             prompt, generation: generation, index: index, observer: observed)
                                         observed.submitted(request)
-                                        for try await piece in engine.stream(request) {
+                                        for try await piece in engine.stream(request, waitsForRoom: failsAlone) {
                                             continuation.yield(observed.passing(piece))
                                         }
                                     }

@@ -105,7 +105,7 @@ package struct PipelineSetup: Sendable {
             checkpoint, backend: backend, planned: planned, progress: progress.map { report in { report($0.fraction) } })
         let core = try EngineCore(
             model: model, plan: plan, backend: backend, tokenizer: tokenizer, stopTokens: stopTokens(of: model),
-            vision: visionConfig)
+            vision: visionConfig, config: engineConfig)
         try core.warmUp()
         return (core, ModelPrompting(model))
     }
