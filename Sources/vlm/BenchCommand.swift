@@ -1,6 +1,7 @@
 import ArgumentParser
 import Engine
 import Imaging
+import Models
 import Tensors
 import VLM
 
@@ -26,9 +27,10 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
-            "Measure whole requests instead: one alone, and so many at once.",
+            "Measure whole requests instead: one alone, and so many at once. With --concurrency: how many requests in all.",
             discussion: "Each has a picture, 64 tokens of text and --new-tokens to generate.", valueName: "count"))
     var requests: [Int] = []
+    @OptionGroup(title: "Load") var load: LoadOptions
     @Option(help: "Tokens of the prefill.")
     var promptTokens = 512
     @Option(help: "Tokens of the decode.")
@@ -39,17 +41,59 @@ struct BenchCommand: AsyncParsableCommand {
     var output = RunCommand.Output.text
 
     func validate() throws {
-        guard runs > 0, promptTokens > 0, newTokens > 1, requests.allSatisfy({ $0 > 0 }) else {
-            throw ValidationError("--runs, --prompt-tokens and --requests must be positive, --new-tokens at least 2")
+        guard runs > 0, promptTokens > 0, requests.allSatisfy({ $0 > 0 }) else {
+            throw ValidationError("--runs, --prompt-tokens and --requests must be positive")
+        }
+        try load.validate(requests: requests)
+        if load.concurrency != nil {
+            guard stages.isEmpty, image == nil, textFile == nil else {
+                throw ValidationError("--concurrency measures whole requests; leave --stages, --image and --text-file out")
+            }
+            guard newTokens > 0 else { throw ValidationError("--new-tokens must be positive") }
+        } else if newTokens < 2 {
+            throw ValidationError("--new-tokens must be at least 2, to time what follows the first")
         }
     }
 
     func run() async throws {
+        if let concurrency = load.concurrency {
+            try await runLoad(concurrency)
+        } else {
+            try await runStages()
+        }
+    }
+
+    private func runLoad(_ concurrency: Int) async throws {
+        if let plot = load.plot { try LoadOptions.checkWritable(plot) }
+        let pipeline = try await model.load()
+        let hasVision = try pipeline.setup.outline().vision != nil
+        let size = hasVision ? try pictureSize() : nil
+        let plan = LoadBenchmark.Plan(
+            concurrency: concurrency, requestCount: requests.first ?? 4 * concurrency, rate: load.rate, newTokens: newTokens,
+            repeatsImages: load.repeatImages)
+        let benchmark = LoadBenchmark(
+            pipeline: pipeline, requests: SyntheticRequests(setup: pipeline.setup, imageSize: size, textTokens: 64), plan: plan)
+        Terminal.status("\r\u{1B}[2KMeasuring \(plan.requestCount) requests")
+        let result = try await benchmark.run()
+        Terminal.status("\r\u{1B}[2K")
+        let report = LoadReport(
+            model: model.model, device: pipeline.setup.placement.description, result: result, imageSize: size,
+            hostMemory: HostMemory.residentBytes.peak,
+            deviceMemory: try await pipeline.engine.withCore { $0.memoryUses.first?.peak ?? 0 })
+        try await pipeline.close()
+        if let plot = load.plot { try LoadOptions.write(LoadPlot(result: result, title: report.title).svg, to: plot) }
+        switch output {
+        case .json: report.printJSON()
+        case .text: report.printText()
+        }
+    }
+
+    private func runStages() async throws {
         let stages = Set(self.stages.isEmpty && requests.isEmpty ? Benchmark.Stage.allCases : self.stages)
         let host = try HostBenchmark(setup: model.setup(), runs: runs)
-        var rows: [Benchmark.Row] = []
-        if let image, stages.contains(.file) { rows.append(try await host.file(image)) }
-        if let textFile, stages.contains(.tokenize) { rows.append(try await host.tokenize(readText(textFile))) }
+        var report = BenchReport(model: model.model, runs: runs, output: output)
+        if let image, stages.contains(.file) { report.add(try await host.file(image)) }
+        if let textFile, stages.contains(.tokenize) { report.add(try await host.tokenize(readText(textFile))) }
         var loading = 0.0
         var deviceMemory: [MemoryUse] = []
         if !stages.isSubset(of: [.file, .tokenize]) || !requests.isEmpty {
@@ -57,14 +101,16 @@ struct BenchCommand: AsyncParsableCommand {
             let pipeline = try await model.load()
             loading = (ContinuousClock().now - started) / .seconds(1)
             let show: (String) -> Void = { Terminal.status("\r\u{1B}[2KMeasuring \($0)") }
+            let seeds = FreshSeeds()
             let benchmark = try Benchmark(
-                pipeline: pipeline, runs: runs, image: try picture(), promptTokens: promptTokens, newTokens: newTokens)
-            rows += try await benchmark.run(stages, progress: show)
+                pipeline: pipeline, runs: runs, imageSize: try pictureSize(), promptTokens: promptTokens, newTokens: newTokens,
+                seeds: seeds)
+            try await benchmark.run(stages, progress: show) { report.add($0) }
             if !requests.isEmpty {
                 let benchmark = try RequestBenchmark(
                     pipeline: pipeline, runs: runs, counts: requests, imageSize: try pictureSize(), promptTokens: promptTokens,
-                    newTokens: newTokens)
-                rows += try await benchmark.run(progress: show)
+                    newTokens: newTokens, seeds: seeds)
+                try await benchmark.run(progress: show) { report.add($0) }
             }
             if let report = try await pipeline.engine.withCore({ $0.timeReport }) { Terminal.lines(report) }
             deviceMemory = try await pipeline.engine.withCore { $0.memoryUses }
@@ -74,28 +120,7 @@ struct BenchCommand: AsyncParsableCommand {
         Terminal.status("\r\u{1B}[2KMeasuring ceilings")
         let limits = try BenchLimits(host.setup)
         Terminal.status("\r\u{1B}[2K")
-        let report = BenchReport(
-            model: model.model, rows: rows, runs: runs, loading: loading, memory: memory, deviceMemory: deviceMemory,
-            limits: limits)
-        switch output {
-        case .json: report.printJSON()
-        case .text: report.printText()
-        }
-    }
-
-    /// A picture of smooth colours with some texture, the same every time.
-    private func picture() throws -> RGBImage {
-        let (width, height) = try pictureSize()
-        var pixels = [UInt8](repeating: 0, count: width * height * 3)
-        for y in 0..<height {
-            for x in 0..<width {
-                let at = (y * width + x) * 3
-                pixels[at] = UInt8(255 * x / width)
-                pixels[at + 1] = UInt8(255 * y / height)
-                pixels[at + 2] = UInt8(truncatingIfNeeded: x &* y)
-            }
-        }
-        return try RGBImage(width: width, height: height, pixels: pixels)
+        report.finish(BenchReport.Totals(loading: loading, memory: memory, deviceMemory: deviceMemory, limits: limits))
     }
 
     private func pictureSize() throws -> (width: Int, height: Int) {

@@ -43,41 +43,67 @@ struct BenchLimits {
     }
 }
 
-/// Shows measured rows beside what the device allows.
+/// Shows rows as they are measured, and at the end what the device allows beside them.
+///
+/// What the device allows is measured last, so that its memory is not counted as the model's.
 struct BenchReport {
     let model: String
-    let rows: [Benchmark.Row]
     let runs: Int
-    /// Seconds from the start of loading to readiness.
-    let loading: Double
-    /// Peak resident memory of the process.
-    let memory: Int
-    /// Memory on the device, total first; empty on the CPU.
-    let deviceMemory: [MemoryUse]
-    let limits: BenchLimits
+    let output: RunCommand.Output
+    private(set) var rows: [Benchmark.Row] = []
 
-    func printText() {
-        func column(_ text: String, _ width: Int) -> String {
-            text.padding(toLength: max(width, text.count + 1), withPad: " ", startingAt: 0)
+    init(model: String, runs: Int, output: RunCommand.Output) {
+        self.model = model
+        self.runs = runs
+        self.output = output
+    }
+
+    /// Takes a row, and prints it at once unless one JSON object is wanted.
+    mutating func add(_ row: Benchmark.Row) {
+        defer { rows.append(row) }
+        guard output == .text else { return }
+        Terminal.status("\r\u{1B}[2K")
+        if rows.isEmpty { line("stage", "median", "min", "rate") }
+        line(
+            row.label, time(row.median), time(row.seconds[0]),
+            "\(rounded(row.amount / row.median)) \(row.unit)/s" + (row.note.map { ", \($0.text)" } ?? ""))
+    }
+
+    /// What is known of the whole process.
+    struct Totals {
+        /// Seconds from the start of loading to readiness.
+        let loading: Double
+        /// Peak resident memory of the process.
+        let memory: Int
+        /// Memory on the device, total first; empty on the CPU.
+        let deviceMemory: [MemoryUse]
+        let limits: BenchLimits
+    }
+
+    func finish(_ totals: Totals) {
+        switch output {
+        case .text: printText(totals)
+        case .json: printJSON(totals)
         }
-        print(column("stage", 44) + column("median", 12) + column("min", 12) + column("rate", 20) + "of the ceiling")
-        for row in rows {
-            print(
-                column(row.label, 44) + column(time(row.median), 12) + column(time(row.seconds[0]), 12)
-                    + column("\(rounded(row.amount / row.median)) \(row.unit)/s", 20) + share(row))
-        }
+    }
+
+    private func printText(_ totals: Totals) {
+        let shares = rows.compactMap { row in share(row, totals.limits).map { (row.label, $0) } }
+        if !shares.isEmpty { print("\nof the ceiling") }
+        for (label, share) in shares { print(column(label, 44) + share) }
         print(
-            "load \(time(loading)), peak resident memory \(MemoryPlan.format(memory)), \(limits.device), medians of \(runs) runs")
-        if let total = deviceMemory.first {
-            let parts = deviceMemory.dropFirst().filter { $0.peak >= 1 << 20 }.map {
+            "\nload \(time(totals.loading)), peak resident memory \(MemoryPlan.format(totals.memory)), \(totals.limits.device), "
+                + "medians of \(runs) runs")
+        if let total = totals.deviceMemory.first {
+            let parts = totals.deviceMemory.dropFirst().filter { $0.peak >= 1 << 20 }.map {
                 "\($0.purpose) \(MemoryPlan.format($0.peak))"
             }
             print("peak device memory \(MemoryPlan.format(total.peak)): \(parts.joined(separator: ", "))")
         }
     }
 
-    private func share(_ row: Benchmark.Row) -> String {
-        guard let floor = limits.floor(row) else { return "" }
+    private func share(_ row: Benchmark.Row, _ limits: BenchLimits) -> String? {
+        guard let floor = limits.floor(row) else { return nil }
         var of: [String] = []
         if row.operations != nil {
             let isLarge = limits.operations >= 1e13
@@ -87,13 +113,14 @@ struct BenchReport {
         return "\(Int((floor / row.median * 100).rounded())) % of \(of.joined(separator: " and "))"
     }
 
-    func printJSON() {
+    private func printJSON(_ totals: Totals) {
+        let limits = totals.limits
         var object = JSONObject([
             ("model", .string(model)), ("device", .string(limits.device)), ("runs", .integer(runs)),
-            ("load_seconds", .number(loading)), ("peak_memory_bytes", .integer(memory)),
+            ("load_seconds", .number(totals.loading)), ("peak_memory_bytes", .integer(totals.memory)),
             (
                 "peak_device_memory_bytes",
-                .object(JSONObject(deviceMemory.map { ($0.purpose, .integer($0.peak)) }))
+                .object(JSONObject(totals.deviceMemory.map { ($0.purpose, .integer($0.peak)) }))
             ),
             ("read_bandwidth", .number(limits.readBandwidth)), ("peak_operations", .number(limits.operations)),
         ])
@@ -104,9 +131,18 @@ struct BenchReport {
                 ("\(row.unit)_per_second", .number(row.amount / row.median)),
             ])
             if let floor = limits.floor(row) { entry["ceiling_share"] = .number(floor / row.median) }
+            if let note = row.note { entry[note.key] = .number(note.value) }
             object[row.key] = .object(entry)
         }
         print(JSONValue.object(object).serialized(indent: 2))
+    }
+
+    private func line(_ name: String, _ median: String, _ least: String, _ rate: String) {
+        Terminal.write(column(name, 44) + column(median, 12) + column(least, 12) + rate + "\n")
+    }
+
+    private func column(_ text: String, _ width: Int) -> String {
+        text.padding(toLength: max(width, text.count + 1), withPad: " ", startingAt: 0)
     }
 
     private func time(_ seconds: Double) -> String { seconds < 1 ? "\(rounded(seconds * 1000)) ms" : "\(rounded(seconds)) s" }

@@ -23,6 +23,8 @@ struct Benchmark {
         /// Floating-point operations and bytes one run cannot avoid; nil where that is not the measure.
         let operations: Double?
         let bytes: Double?
+        /// What the row says beside its time, such as a share of another row's.
+        var note: (key: String, value: Double, text: String)?
 
         var median: Double { seconds[seconds.count / 2] }
     }
@@ -34,18 +36,25 @@ struct Benchmark {
 
     let pipeline: Pipeline
     let runs: Int
-    let image: RGBImage?
+    /// Width and height of the pictures.
+    let imageSize: (width: Int, height: Int)
     let promptTokens: Int
     let newTokens: Int
 
+    /// Each run has a prompt of its own, so that nothing remembered helps.
+    private let seeds: FreshSeeds
     private let model: LoadedModel
     private let work: WorkEstimate
     private let weightType: DType
 
-    init(pipeline: Pipeline, runs: Int, image: RGBImage?, promptTokens: Int, newTokens: Int) throws {
+    init(
+        pipeline: Pipeline, runs: Int, imageSize: (width: Int, height: Int), promptTokens: Int, newTokens: Int,
+        seeds: FreshSeeds
+    ) throws {
         self.pipeline = pipeline
         self.runs = runs
-        self.image = image
+        self.imageSize = imageSize
+        self.seeds = seeds
         self.promptTokens = promptTokens
         self.newTokens = newTokens
         model = try pipeline.setup.outline()
@@ -55,84 +64,88 @@ struct Benchmark {
 
     // MARK: Stages
 
-    func run(_ stages: Set<Stage>, progress: (String) -> Void) async throws -> [Row] {
-        var rows: [Row] = []
-        let image = model.vision == nil ? nil : image
-        if let image, stages.contains(.preprocess) {
+    /// - Parameter measured: gets each row as soon as it is there.
+    func run(_ stages: Set<Stage>, progress: (String) -> Void, measured: (Row) -> Void) async throws {
+        let hasVision = model.vision != nil
+        if hasVision, stages.contains(.preprocess) {
             progress("preprocessing")
-            rows.append(try await preprocess(image))
+            measured(try await preprocess())
         }
-        if let image, stages.contains(.vision) {
+        if hasVision, stages.contains(.vision) {
             progress("vision encoder")
-            rows.append(try await vision(image))
+            measured(try await vision())
         }
         if stages.contains(.prefill) {
             progress("prefill")
-            rows.append(try await prefill())
+            measured(try await prefill())
         }
         if stages.contains(.decode) {
             progress("decode")
-            rows.append(try await decode())
+            measured(try await decode())
         }
-        if let image, stages.contains(.firstToken) {
+        if hasVision, stages.contains(.firstToken) {
             progress("first token")
-            rows.append(try await firstToken(image))
+            measured(try await firstToken())
         }
         if stages.contains(.batch) {
             progress("batch")
-            rows.append(try await batch())
+            measured(try await batch())
         }
-        return rows
     }
 
-    private func preprocess(_ image: RGBImage) async throws -> Row {
+    private func preprocess() async throws -> Row {
+        let image = try picture()
         let seconds = try await Benchmark.measure(runs: runs) { _ in _ = try process(image) }
         return Row(
             key: "preprocess", label: "preprocess picture", seconds: seconds, amount: 1, unit: "pictures", operations: nil,
             bytes: nil)
     }
 
-    private func vision(_ image: RGBImage) async throws -> Row {
-        let processed = try process(image)
+    private func vision() async throws -> Row {
         var taken: [Double] = []
-        _ = try await Benchmark.measure(runs: runs) { run in
-            let response = try await generate(tokens(around: processed, count: 32, run: run), [processed], new: 1)
+        let processed = try process(picture())
+        _ = try await Benchmark.measure(runs: runs) { _ in
+            let processed = try process(picture())
+            let response = try await generate(tokens(around: processed, count: 32), [processed], new: 1)
             taken.append(response.timings.vision)
         }
         let cost = try work.vision(processed)
         return Row(
-            key: "vision", label: "vision, one picture (\(processed.tokenCount) tokens)", seconds: measured(taken), amount: 1,
+            key: "vision", label: "vision, one picture (\(processed.tokenCount) tokens)", seconds: Benchmark.counted(taken),
+            amount: 1,
             unit: "pictures", operations: cost.operations, bytes: nil)
     }
 
     private func prefill() async throws -> Row {
         var taken: [Double] = []
-        _ = try await Benchmark.measure(runs: runs) { run in
-            taken.append(try await generate(tokens(count: promptTokens, run: run), new: 1).timings.prefill)
+        _ = try await Benchmark.measure(runs: runs) { _ in
+            taken.append(try await generate(tokens(count: promptTokens), new: 1).timings.prefill)
         }
         let cost = try work.language(tokens: promptTokens, cached: 0)
         return Row(
-            key: "prefill", label: "prefill \(promptTokens) tokens", seconds: measured(taken), amount: Double(promptTokens),
+            key: "prefill", label: "prefill \(promptTokens) tokens", seconds: Benchmark.counted(taken),
+            amount: Double(promptTokens),
             unit: "tokens", operations: cost.operations, bytes: nil)
     }
 
     private func decode() async throws -> Row {
         let prompt = 32
         var taken: [Double] = []
-        _ = try await Benchmark.measure(runs: runs) { run in
-            taken.append(try await generate(tokens(count: prompt, run: run), new: newTokens).timings.decode)
+        _ = try await Benchmark.measure(runs: runs) { _ in
+            taken.append(try await generate(tokens(count: prompt), new: newTokens).timings.decode)
         }
         let steps = newTokens - 1
         let cost = try work.language(tokens: 1, cached: prompt + newTokens / 2)
         return Row(
-            key: "decode", label: "decode, batch 1", seconds: measured(taken), amount: Double(steps), unit: "tokens",
+            key: "decode", label: "decode, batch 1", seconds: Benchmark.counted(taken), amount: Double(steps), unit: "tokens",
             operations: nil, bytes: (cost.weightBytes + cost.cacheBytes) * Double(steps))
     }
 
-    private func firstToken(_ image: RGBImage) async throws -> Row {
+    private func firstToken() async throws -> Row {
+        let images = try (0...runs).map { _ in try picture() }
         let seconds = try await Benchmark.measure(runs: runs) { run in
-            let processed = try process(image)
-            _ = try await generate(tokens(around: processed, count: 32, run: run), [processed], new: 1)
+            let processed = try process(images[run])
+            _ = try await generate(tokens(around: processed, count: 32), [processed], new: 1)
         }
         return Row(
             key: "first_token", label: "first token, picture + 32 tokens", seconds: seconds, amount: 1, unit: "requests",
@@ -142,10 +155,10 @@ struct Benchmark {
     /// As many requests as run together, each with its own prompt.
     private func batch() async throws -> Row {
         let size = try await pipeline.engine.withCore { $0.plan.maxBatchSize }
-        let seconds = try await Benchmark.measure(runs: runs) { run in
+        let seconds = try await Benchmark.measure(runs: runs) { _ in
             try await withThrowingTaskGroup(of: Void.self) { group in
-                for index in 0..<size {
-                    let prompt = tokens(count: 32, run: run * size + index)
+                for _ in 0..<size {
+                    let prompt = tokens(count: 32)
                     group.addTask { [engine = pipeline.engine, newTokens] in
                         _ = try await Benchmark.generate(prompt, new: newTokens, on: engine)
                     }
@@ -173,7 +186,7 @@ struct Benchmark {
     }
 
     /// Times the engine took itself, without the first run.
-    private func measured(_ taken: [Double]) -> [Double] { taken.dropFirst().sorted() }
+    private static func counted(_ taken: [Double]) -> [Double] { taken.dropFirst().sorted() }
 
     private func process(_ image: RGBImage) throws -> ProcessedImage {
         guard let processor = model.imageProcessor else { throw CancellationError() }
@@ -196,15 +209,17 @@ struct Benchmark {
         throw CancellationError()
     }
 
-    /// Ordinary tokens that differ from run to run, so that nothing remembered helps.
-    private func tokens(count: Int, run: Int) -> [Int32] {
-        let random = RandomSource(seed: UInt64(run) &+ 1)
+    private func picture() throws -> RGBImage { try SyntheticRequests.picture(seeds.next(), imageSize) }
+
+    /// Ordinary tokens that differ from call to call.
+    private func tokens(count: Int) -> [Int32] {
+        let random = RandomSource(seed: UInt64(seeds.next()))
         let limit = Double(min(pipeline.setup.tokenizer.vocabularySize, model.language.vocabularySize) * 9 / 10)
         return (0..<count).map { Int32(random.uniform(step: $0) * limit) }
     }
 
-    private func tokens(around image: ProcessedImage, count: Int, run: Int) throws -> [Int32] {
-        let text = tokens(count: count, run: run)
+    private func tokens(around image: ProcessedImage, count: Int) throws -> [Int32] {
+        let text = tokens(count: count)
         guard let rule = model.promptRule else { return text }
         let id = try rule.imageTokenID(lookup: pipeline.setup.tokenizer.tokenID)
         let ordinary = text.map { $0 == id ? $0 - 1 : $0 }

@@ -20,12 +20,17 @@ struct RequestBenchmark {
     let newTokens: Int
 
     private let textTokens = 64
+    /// No request is like another, so that nothing remembered helps.
+    private let seeds: FreshSeeds
+    private let requests: SyntheticRequests
+    private let textRequests: SyntheticRequests
     private let model: LoadedModel
     private let work: WorkEstimate
     private let clock = ContinuousClock()
 
     init(
-        pipeline: Pipeline, runs: Int, counts: [Int], imageSize: (width: Int, height: Int), promptTokens: Int, newTokens: Int
+        pipeline: Pipeline, runs: Int, counts: [Int], imageSize: (width: Int, height: Int), promptTokens: Int, newTokens: Int,
+        seeds: FreshSeeds
     ) throws {
         self.pipeline = pipeline
         self.runs = runs
@@ -33,32 +38,34 @@ struct RequestBenchmark {
         self.imageSize = imageSize
         self.promptTokens = promptTokens
         self.newTokens = newTokens
+        self.seeds = seeds
+        requests = SyntheticRequests(setup: pipeline.setup, imageSize: imageSize, textTokens: textTokens)
+        textRequests = SyntheticRequests(setup: pipeline.setup, imageSize: nil, textTokens: textTokens)
         model = try pipeline.setup.outline()
         let placement = pipeline.setup.placement
         work = WorkEstimate(model: model, weightType: placement.weightType, cacheType: placement.cacheType)
     }
 
-    func run(progress: (String) -> Void) async throws -> [Benchmark.Row] {
-        var rows: [Benchmark.Row] = []
+    /// - Parameter measured: gets each row as soon as it is there.
+    func run(progress: (String) -> Void, measured: (Benchmark.Row) -> Void) async throws {
         // A text model is asked without pictures.
         let hasVision = model.vision != nil
         progress("one request")
-        rows += try await single(hasVision)
+        try await single(hasVision).forEach(measured)
         progress("long prompt")
-        rows.append(try await text(tokens: promptTokens, key: "long_prompt"))
+        measured(try await text(tokens: promptTokens, key: "long_prompt"))
         if hasVision {
             for count in [1, 64] {
                 progress("vision encoder, \(count) pictures")
-                rows.append(try await vision(count))
+                measured(try await vision(count))
             }
         }
         for count in counts {
             progress("\(count) requests")
-            if hasVision { rows.append(try await together(count, new: 1, isStreamed: false)) }
-            rows.append(try await together(count, new: newTokens, isStreamed: false))
-            rows.append(try await together(count, new: newTokens, isStreamed: true))
+            if hasVision { measured(try await together(count, new: 1, isStreamed: false)) }
+            measured(try await together(count, new: newTokens, isStreamed: false))
+            measured(try await together(count, new: newTokens, isStreamed: true))
         }
-        return rows
     }
 
     // MARK: Rows
@@ -68,8 +75,8 @@ struct RequestBenchmark {
         var first: [Double] = []
         var decode: [Double] = []
         var length = 0
-        _ = try await Benchmark.measure(runs: runs) { run in
-            let prompt = try prompt(run, withPicture: hasVision)
+        _ = try await Benchmark.measure(runs: runs) { _ in
+            let prompt = try prompt(withPicture: hasVision)
             let times = try await timed(prompt, new: newTokens)
             first.append(times.first)
             decode.append(times.rest)
@@ -92,14 +99,14 @@ struct RequestBenchmark {
 
     private func text(tokens: Int, key: String) async throws -> Benchmark.Row {
         // What the template adds is not known before it has been asked.
-        let sample = words(16, seed: 1)
+        let sample = requests.words(16, seed: 1)
         let around =
             try await pipeline.prepare(Prompt(sample)).tokenIDs.count
             - pipeline.setup.tokenizer.encode(sample, addSpecialTokens: false).count
         var first: [Double] = []
         var length = 0
-        _ = try await Benchmark.measure(runs: runs) { run in
-            let prompt = Prompt(try text(tokens: max(tokens - around, 1), seed: 1000 + run))
+        _ = try await Benchmark.measure(runs: runs) { _ in
+            let prompt = Prompt(try requests.text(tokens: max(tokens - around, 1), seed: seeds.next()))
             let times = try await timed(prompt, new: 1)
             first.append(times.first)
             length = times.inputTokens
@@ -113,7 +120,7 @@ struct RequestBenchmark {
     private func vision(_ count: Int) async throws -> Benchmark.Row {
         guard let processor = model.imageProcessor else { throw CancellationError() }
         let options = pipeline.setup.imageOptions
-        let images = try (0..<count).map { try processor.process(picture(2000 + $0), options: options) }
+        let images = try (0..<count).map { _ in try processor.process(picture(), options: options) }
         let seconds = try await Benchmark.measure(runs: runs) { _ in
             try await pipeline.engine.withCore { try $0.encodeImages(images) }
         }
@@ -130,7 +137,7 @@ struct RequestBenchmark {
         var seconds: [Double] = []
         var length = 0
         for run in 0...min(runs, 3) {
-            let prompts = try (0..<count).map { try prompt(3000 + run * count + $0, withPicture: hasVision) }
+            let prompts = try (0..<count).map { _ in try prompt(withPicture: hasVision) }
             let start = clock.now
             if isStreamed {
                 try await withThrowingTaskGroup(of: Void.self) { group in
@@ -151,7 +158,7 @@ struct RequestBenchmark {
             }
             if run > 0 { seconds.append((clock.now - start) / .seconds(1)) }
         }
-        if length == 0 { length = try await pipeline.prepare(prompt(0, withPicture: hasVision)).tokenIDs.count }
+        if length == 0 { length = try await pipeline.prepare(prompt(withPicture: hasVision)).tokenIDs.count }
         let step = try work.language(tokens: 1, cached: length + new / 2)
         let bytes = Double(new - 1) * (step.weightBytes + Double(count) * step.cacheBytes)
         return Benchmark.Row(
@@ -169,7 +176,7 @@ struct RequestBenchmark {
     private func requestOperations(tokens: Int, withPicture: Bool) throws -> Double {
         var operations = try work.language(tokens: tokens, cached: 0).operations
         if withPicture, let processor = model.imageProcessor {
-            operations += try work.vision(processor.process(picture(1), options: pipeline.setup.imageOptions)).operations
+            operations += try work.vision(processor.process(picture(), options: pipeline.setup.imageOptions)).operations
         }
         return operations
     }
@@ -195,45 +202,9 @@ struct RequestBenchmark {
     /// Without the first, which warms up.
     private static func counted(_ taken: [Double]) -> [Double] { taken.dropFirst().sorted() }
 
-    private func prompt(_ seed: Int, withPicture: Bool) throws -> Prompt {
-        let text = try text(tokens: textTokens, seed: seed)
-        return withPicture ? Prompt(text, images: [try picture(seed)]) : Prompt(text)
+    private func prompt(withPicture: Bool) throws -> Prompt {
+        try (withPicture ? requests : textRequests).prompt(seeds.next())
     }
 
-    /// Noise.
-    private func picture(_ seed: Int) throws -> RGBImage {
-        var state = UInt64(truncatingIfNeeded: seed) &* 0x9E37_79B9_7F4A_7C15 | 1
-        let count = imageSize.width * imageSize.height * 3
-        let pixels = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-            for index in 0..<count {
-                state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-                buffer[index] = UInt8(truncatingIfNeeded: state >> 56)
-            }
-            filled = count
-        }
-        return try RGBImage(width: imageSize.width, height: imageSize.height, pixels: pixels)
-    }
-
-    /// Words that are a token each in most vocabularies, so many that they make `tokens` tokens here or, where words are longer, nearly so.
-    private func text(tokens: Int, seed: Int) throws -> String {
-        func length(_ count: Int) throws -> Int {
-            try pipeline.setup.tokenizer.encode(words(count, seed: seed), addSpecialTokens: false).count
-        }
-        var count = tokens
-        for _ in 0..<4 { count = max(1, count * tokens / max(1, try length(count))) }
-        while count > 1, try length(count) > tokens { count -= 1 }
-        return words(count, seed: seed)
-    }
-
-    private func words(_ count: Int, seed: Int) -> String {
-        let random = RandomSource(seed: UInt64(truncatingIfNeeded: seed))
-        let list = Self.vocabulary
-        return (0..<count).map { list[Int(random.uniform(step: $0) * Double(list.count))] }.joined(separator: " ")
-    }
-
-    private static let vocabulary = """
-        time year people way day man thing woman life child world school state family student group country problem hand part \
-        place case week company system program question work government number night point home water room mother area money \
-        story fact month lot right study book eye job word business issue side kind head house service friend father power
-        """.split(separator: " ").map(String.init)
+    private func picture() throws -> RGBImage { try SyntheticRequests.picture(seeds.next(), imageSize) }
 }

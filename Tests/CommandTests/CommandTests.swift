@@ -98,6 +98,52 @@ struct CommandTests {
         #expect(object["text"]?.stringValue != nil)
     }
 
+    @Test func benchUnderLoadHasTheContractsFields() throws {
+        try withFolder { folder in
+            for arguments in [[], ["--repeat-images"], ["--rate", "200"]] {
+                let plot = folder + "/plot.svg"
+                let outcome = try launch(
+                    Self.executable.path,
+                    [
+                        "bench", qwen, "--concurrency", "3", "--requests", "8", "--new-tokens", "4", "--image-size", "56x56",
+                        "--plot",
+                        plot, "--output", "json",
+                    ] + arguments)
+                #expect(outcome.code == 0, "\(outcome.error)")
+                #expect(outcome.error.isEmpty)
+                let object = try JSONValue(parsing: Array(outcome.output.utf8), source: "output")
+                let perSecond = try #require(object["requests_per_second"]?.doubleValue)
+                let seconds = try #require(object["seconds"]?.doubleValue)
+                #expect(abs(perSecond * seconds - 8) < 1e-6)
+                let tokensPerSecond = try #require(object["output_tokens_per_second"]?.doubleValue)
+                #expect(abs(tokensPerSecond / perSecond - 4) < 1e-6)
+                for key in ["ttft_ms", "itl_ms"] {
+                    let values = try ["p50", "p95", "p99"].map { try #require(object[key]?[$0]?.doubleValue) }
+                    #expect(values == values.sorted() && values[0] > 0)
+                }
+                for key in ["prefix_cache_hit_rate", "image_cache_hit_rate"] {
+                    #expect((0...1).contains(try #require(object[key]?.doubleValue)))
+                }
+                #expect((object["peak_memory_bytes"]?.intValue ?? 0) > 1 << 20)
+                #expect(object["failed_requests"]?.intValue == 0)
+                let svg = try String(contentsOfFile: plot, encoding: .utf8)
+                #expect(svg.hasPrefix("<svg xmlns=") && svg.hasSuffix("</svg>\n"))
+                #expect(!svg.contains("nan") && !svg.contains("inf"))
+                // A bar before and after the first token of each request, among others.
+                #expect(svg.components(separatedBy: "<rect").count > 16)
+            }
+        }
+    }
+
+    @Test func benchRefusesWhatContradicts() throws {
+        expectRefusal(try vlm("bench", qwen, "--concurrency", "2", "--requests", "4", "8"), "--requests")
+        expectRefusal(try vlm("bench", qwen, "--rate", "3"), "--concurrency")
+        expectRefusal(try vlm("bench", qwen, "--concurrency", "2", "--rate", "0"), "--rate")
+        expectRefusal(try vlm("bench", qwen, "--concurrency", "0"), "--concurrency")
+        expectRefusal(try vlm("bench", qwen, "--concurrency", "2", "--stages", "decode"), "--stages")
+        expectRefusal(try vlm("bench", qwen, "--concurrency", "2", "--plot", "/no/such/folder/a.svg"), "/no/such/folder")
+    }
+
     @Test func stopTextsAndTokenLimitsEndAnswers() throws {
         let outcome = try vlm("run", qwen, "hello", "--max-new-tokens", "0", "--output", "json")
         #expect(outcome.code == 0)
