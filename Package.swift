@@ -23,6 +23,7 @@ let package = Package(
     targets: [
         // The arrows of the design point down only: a target depends on nothing that is listed after it.
         .target(name: "JSON", swiftSettings: swift),
+        .target(name: "Extraction", dependencies: ["JSON"], swiftSettings: swift),
         .target(name: "Tensors", swiftSettings: swift),
         .target(name: "CCPUKernels"),
         .target(name: "CPUBackend", dependencies: ["CCPUKernels", "Tensors"], swiftSettings: swift),
@@ -47,7 +48,8 @@ let package = Package(
         .target(
             name: "VLM",
             dependencies: [
-                "CPUBackend", "CUDABackend", "Checkpoints", "Engine", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text",
+                "CPUBackend", "CUDABackend", "Checkpoints", "Engine", "Extraction", "Imaging", "JSON", "Layers", "Models", "Tensors",
+                "Text",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Tracing", package: "swift-distributed-tracing"),
@@ -65,6 +67,7 @@ let package = Package(
         .target(
             name: "TestKit", dependencies: ["Checkpoints", "JSON", "Tensors"], path: "Tests/TestKit", swiftSettings: swift),
         .testTarget(name: "JSONTests", dependencies: ["JSON", "TestKit"], swiftSettings: swift),
+        .testTarget(name: "ExtractionTests", dependencies: ["Extraction", "JSON"], swiftSettings: swift),
         .testTarget(name: "CPUBackendTests", dependencies: ["CPUBackend", "Tensors", "TestKit"], swiftSettings: swift),
         .testTarget(
             name: "CUDABackendTests", dependencies: ["CCUDA", "CCUDAKernels", "CUDABackend", "Tensors", "TestKit"],

@@ -30,9 +30,23 @@ public struct Prompt: Sendable, ExpressibleByStringLiteral {
     /// A question without pictures.
     public init(stringLiteral text: String) { self.init(text) }
 
-    private init(messages: [ChatMessage]) {
+    private init(messages: [ChatMessage], placesImages: Bool = false) {
         self.messages = messages
-        placesImages = false
+        self.placesImages = placesImages
+    }
+
+    /// The prompt with a paragraph added at the end of what the user says.
+    func appending(_ paragraph: String) -> Prompt {
+        var messages = messages
+        guard let last = messages.lastIndex(where: { $0.role == "user" }) else {
+            return Prompt(messages: messages + [.user(paragraph)])
+        }
+        if case .text(let text)? = messages[last].content.last {
+            messages[last].content[messages[last].content.count - 1] = .text(text + "\n\n" + paragraph)
+        } else {
+            messages[last].content.append(.text(paragraph))
+        }
+        return Prompt(messages: messages, placesImages: placesImages)
     }
 
     /// A conversation whose last message is to be answered.
