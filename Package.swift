@@ -48,7 +48,8 @@ let package = Package(
         .target(
             name: "VLM",
             dependencies: [
-                "CPUBackend", "CUDABackend", "Checkpoints", "Engine", "Extraction", "Imaging", "JSON", "Layers", "Models", "Tensors",
+                "CPUBackend", "CUDABackend", "Checkpoints", "Engine", "Extraction", "Imaging", "JSON", "Layers", "Models",
+                "Tensors",
                 "Text",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "Logging", package: "swift-log"),

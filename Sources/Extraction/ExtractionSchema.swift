@@ -155,10 +155,14 @@ extension ExtractionSchema {
     }
 
     /// One of these texts.
-    public static func choices(_ texts: [String]) -> ExtractionSchema { ExtractionSchema(.choices(texts.map { .text($0) })) }
+    public static func choices(_ texts: [String], _ description: String? = nil) -> ExtractionSchema {
+        ExtractionSchema(.choices(texts.map { .text($0) }), description: description)
+    }
 
     /// One of these numbers.
-    public static func choices(_ numbers: [Int]) -> ExtractionSchema { ExtractionSchema(.choices(numbers.map { .integer($0) })) }
+    public static func choices(_ numbers: [Int], _ description: String? = nil) -> ExtractionSchema {
+        ExtractionSchema(.choices(numbers.map { .integer($0) }), description: description)
+    }
 
     /// Elements of one form, in order.
     public static func list(of element: ExtractionSchema) -> ExtractionSchema { ExtractionSchema(.list(element, Limits())) }
