@@ -24,6 +24,11 @@ package struct PendingResize: Sendable, Equatable {
     private let filter: ResampleFilter
     private let arithmetic: ResampleArithmetic
 
+    /// Whether another resize does the same to a picture of the same size, whatever its pixels.
+    package func isSameWork(as other: PendingResize) -> Bool {
+        filter == other.filter && arithmetic == other.arithmetic && targets == other.targets
+    }
+
     /// - Returns: nil when there is nothing to do, when `resize` goes another way for these sizes, or when the work takes more than
     ///   `byteLimit` bytes beside its results.
     package init?(
