@@ -35,7 +35,7 @@ public final class Pipeline: Sendable {
         self.setup = setup
         self.engine = engine
         preparer = try RequestPreparer(setup: setup, model: prompting)
-        observer = PipelineObserver(options.observability, model: model)
+        observer = PipelineObserver(options.observability, model: model) { try await engine.statistics() }
     }
 
     // MARK: One prompt

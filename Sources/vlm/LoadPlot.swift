@@ -4,8 +4,8 @@ import Foundation
 /// tokens left at each time.
 struct LoadPlot {
     let result: LoadResult
-    /// What was measured, the most important of it first.
-    let title: (first: String, rest: String)
+    /// What was measured.
+    let title: String
 
     private static let width = 960.0
     private static let height = 820.0
@@ -16,10 +16,10 @@ struct LoadPlot {
     /// The whole picture.
     var svg: String {
         var drawing = Drawing()
-        drawing.text(24, 30, title.first, size: 16, weight: "bold")
+        drawing.text(24, 26, "\(title)", size: 15, weight: "bold")
         drawing.text(
-            24, 52,
-            "\(title.rest): \(number(result.requestsPerSecond)) requests a second, \(number(result.outputTokensPerSecond)) output tokens a second, "
+            24, 48,
+            "\(number(result.requestsPerSecond)) requests a second, \(number(result.outputTokensPerSecond)) output tokens a second, "
                 + "prefix cache \(number(result.prefixCacheHitRate * 100)) %, image cache \(number(result.imageCacheHitRate * 100)) %",
             color: "#444")
         distribution(&drawing, result.firstTokens, "Time to the first token (ms), share of requests", left: 70, right: 460)

@@ -39,7 +39,7 @@ struct LoadReport {
     }
 
     func printText() {
-        print("\(title.first), \(title.rest)")
+        print(title)
         line("requests", "\(rounded(result.requestsPerSecond)) a second, \(rounded(result.seconds)) s in all")
         if result.failedCount > 0 { line("failed", "\(result.failedCount)") }
         line("output tokens", "\(rounded(result.outputTokensPerSecond)) a second")
@@ -52,17 +52,16 @@ struct LoadReport {
     }
 
     /// What was asked for, in words.
-    var title: (first: String, rest: String) {
+    var title: String {
         let plan = result.plan
         let arrivals = plan.rate.map { "\(rounded($0)) a second, at most \(plan.concurrency) at once" }
         let pictures = imageSize.map { size in
-            ", a \(size.width)x\(size.height) picture each"
-                + (plan.repeatsImages ? ", \(LoadBenchmark.repeatedPictures) different ones" : ", all different")
+            plan.repeatsImages
+                ? ", \(LoadBenchmark.repeatedPictures) pictures of \(size.width)x\(size.height)"
+                : ", a \(size.width)x\(size.height) picture each"
         }
-        return (
-            "\(model): \(plan.requestCount) requests, \(arrivals ?? "\(plan.concurrency) at once")",
-            "\(plan.newTokens) new tokens" + (pictures ?? "")
-        )
+        return "\(model): \(plan.requestCount) requests, \(arrivals ?? "\(plan.concurrency) at once"), "
+            + "\(plan.newTokens) new tokens" + (pictures ?? "")
     }
 
     private func line(_ name: String, _ value: String) {

@@ -204,6 +204,25 @@ struct ObservabilityTests {
         #expect(try metrics.expectMeter("vlm_requests_active", here).lastValue == 0)
     }
 
+    @Test(.timeLimit(.minutes(1))) func gaugesFollowTheEngine() async throws {
+        let metrics = TestMetrics()
+        try await observing {
+            $0.metrics = metrics
+        } _: { pipeline in
+            func gauge(_ name: String) throws -> TestMeter { try metrics.expectMeter(name, [("model", model)]) }
+            let stream = pipeline.stream("hello", generation: GenerationConfig(maxNewTokens: 400, ignoreEOS: true))
+            var pieces = stream.makeAsyncIterator()
+            _ = try await pieces.next()
+            while try !gauge("vlm_requests_running").values.contains(1) { try await Task.sleep(for: .milliseconds(1)) }
+            #expect(try gauge("vlm_cache_blocks_used").values.max() ?? 0 > 0)
+            #expect(try gauge("vlm_cache_blocks").lastValue ?? 0 > 0)
+            while try await pieces.next() != nil {}
+            while try gauge("vlm_requests_running").lastValue != 0 { try await Task.sleep(for: .milliseconds(1)) }
+            #expect(try gauge("vlm_cache_blocks_used").lastValue == 0)
+            #expect(try gauge("vlm_requests_waiting").lastValue == 0)
+        }
+    }
+
     @Test func theArticleNamesEveryMetric() async throws {
         let metrics = TestMetrics()
         try await observing {

@@ -9,7 +9,8 @@ struct PipelineMetrics: Sendable {
 
     private let promptTokens, cachedTokens, generatedTokens: Counter
     private let images, cachedImages, imageTiles, imagePixels, imageBytes: Counter
-    private let active: Meter
+    private let preemptions: Counter
+    private let active, running, waiting, blocks, usedBlocks, cachedBlocks: Meter
     private let promptTokensPerRequest, generatedTokensPerRequest, imagesPerRequest: Recorder
     private let tilesPerImage, pixelsPerImage, bytesPerImage: Recorder
     private let total, firstToken, tokenInterval, preparation, imageLoad, imagePreprocess: Timer
@@ -31,7 +32,13 @@ struct PipelineMetrics: Sendable {
         imageTiles = counter("image_tiles")
         imagePixels = counter("image_pixels")
         imageBytes = counter("image_bytes")
+        preemptions = counter("preemptions")
         active = meter("requests_active")
+        running = meter("requests_running")
+        waiting = meter("requests_waiting")
+        blocks = meter("cache_blocks")
+        usedBlocks = meter("cache_blocks_used")
+        cachedBlocks = meter("cache_blocks_cached")
         promptTokensPerRequest = histogram("prompt_tokens_per_request")
         generatedTokensPerRequest = histogram("generated_tokens_per_request")
         imagesPerRequest = histogram("images_per_request")
@@ -96,5 +103,17 @@ struct PipelineMetrics: Sendable {
         guard image.byteCount > 0 else { return }
         imageBytes.increment(by: image.byteCount)
         bytesPerImage.record(image.byteCount)
+    }
+
+    /// Shows what the engine is doing.
+    ///
+    /// - Parameter before: what was shown last.
+    func show(_ now: EngineStatistics, after before: EngineStatistics?) {
+        running.set(now.runningRequests)
+        waiting.set(now.waitingRequests)
+        blocks.set(now.totalBlocks)
+        usedBlocks.set(now.usedBlocks)
+        cachedBlocks.set(now.cachedBlocks)
+        preemptions.increment(by: max(0, now.preemptions - (before?.preemptions ?? 0)))
     }
 }

@@ -11,8 +11,12 @@ final class PipelineObserver: Sendable {
     private let prefix: String
     private let metrics: PipelineMetrics?
     private let nextNumber = Atomic(0)
+    private let statistics: @Sendable () async throws -> EngineStatistics
+    private let gauges = Mutex(Gauges())
 
-    init(_ observability: Observability, model: String) {
+    /// - Parameter statistics: asks the engine what it is doing.
+    init(_ observability: Observability, model: String, statistics: @escaping @Sendable () async throws -> EngineStatistics) {
+        self.statistics = statistics
         self.observability = observability
         self.model = model
         prefix = String(UInt32.random(in: .min ... .max), radix: 36)
@@ -30,7 +34,9 @@ final class PipelineObserver: Sendable {
         let trace =
             observability.tracesRequests
             ? RequestTrace(tracer: observability.tracer, record: record, generation: generation) : nil
-        let request = RequestObserver(record, trace: trace, collectsText: observability.includesText) { [self] in end($0, trace) }
+        let request = RequestObserver(
+            record, trace: trace, collectsText: observability.includesText,
+            moved: { [self] in showEngine() }, ended: { [self] in end($0, trace) })
         metrics?.begin()
         log(.trace, "request began", trace) {
             var metadata: Logger.Metadata = ["request_id": "\(record.id)", "index": "\(index)"]
@@ -51,6 +57,41 @@ final class PipelineObserver: Sendable {
         metrics?.end(record)
         log(.debug, record.errorKind == nil ? "request finished" : "request failed", trace) { record.metadata }
         observability.onRequest?(record)
+        showEngine()
+    }
+
+    /// Brings the gauges up to date soon. The engine is asked between two of its steps, one question at a time.
+    private func showEngine() {
+        guard let metrics else { return }
+        let isIdle = gauges.withLock { gauges in
+            gauges.isStale = true
+            defer { gauges.isAsking = true }
+            return !gauges.isAsking
+        }
+        guard isIdle else { return }
+        Task {
+            while gauges.withLock({ $0.next() }) {
+                // A closed engine has nothing to show.
+                guard let now = try? await statistics() else { continue }
+                metrics.show(now, after: gauges.withLock { $0.shown })
+                gauges.withLock { $0.shown = now }
+            }
+        }
+    }
+
+    private struct Gauges {
+        /// What they show.
+        var shown: EngineStatistics?
+        var isAsking = false
+        /// Whether something happened since the engine was asked last.
+        var isStale = false
+
+        /// Whether to ask once more.
+        mutating func next() -> Bool {
+            isAsking = isStale
+            isStale = false
+            return isAsking
+        }
     }
 
     /// Logs inside the request's span, so that metadata providers find it.

@@ -18,17 +18,22 @@ final class RequestObserver: Sendable {
 
     private let trace: RequestTrace?
     private let collectsText: Bool
+    private let moved: @Sendable () -> Void
     private let ended: @Sendable (RequestRecord) -> Void
     private let clock = ContinuousClock()
     private let began: ContinuousClock.Instant
     private let state: Mutex<State>
 
-    /// - Parameter ended: called once.
+    /// - Parameters:
+    ///   - moved: called when the request goes to the engine, and when its first token comes.
+    ///   - ended: called once.
     init(
-        _ record: RequestRecord, trace: RequestTrace?, collectsText: Bool, ended: @escaping @Sendable (RequestRecord) -> Void
+        _ record: RequestRecord, trace: RequestTrace?, collectsText: Bool, moved: @escaping @Sendable () -> Void,
+        ended: @escaping @Sendable (RequestRecord) -> Void
     ) {
         self.trace = trace
         self.collectsText = collectsText
+        self.moved = moved
         self.ended = ended
         began = clock.now
         state = Mutex(State(record: record))
@@ -69,6 +74,7 @@ final class RequestObserver: Sendable {
             state.record.promptTokenCount = request.tokenIDs.count
             if trace != nil { state.submitted = DefaultTracerClock.now.nanosecondsSinceEpoch }
         }
+        moved()
     }
 
     // MARK: Generation
@@ -77,10 +83,12 @@ final class RequestObserver: Sendable {
     func passing(_ piece: ResponsePiece) -> ResponsePiece {
         var piece = piece
         let now = seconds
+        var isFirst = false
         let record: RequestRecord? = state.withLock { state in
             guard !state.isOver else { return nil }
             if !piece.tokenIDs.isEmpty {
-                if state.record.firstToken == nil { state.record.firstToken = now }
+                isFirst = state.record.firstToken == nil
+                if isFirst { state.record.firstToken = now }
                 state.record.generatedTokenCount += piece.tokenIDs.count
             }
             if collectsText { state.record.answer = (state.record.answer ?? "") + piece.text }
@@ -92,6 +100,7 @@ final class RequestObserver: Sendable {
             state.record.take(response)
             return state.record
         }
+        if isFirst { moved() }
         if let record { tell(record, error: piece.response?.error) }
         return piece
     }
