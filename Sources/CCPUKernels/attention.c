@@ -87,12 +87,14 @@ static unit_of_work find_unit(const vlm_attention *a, long unit) {
 
 // Keys [low, high) that a token of a sequence sees.
 static inline long last_key(const vlm_attention *a, const vlm_attention_sequence *s, long token) {
+    if (a->ends) return a->ends[s->query_row + token];
     long end = a->causal ? s->context - s->tokens + token + 1 : s->context;
     return end > 0 ? end : 0;
 }
 
+// A window ends at the token itself, also where the token sees later ones.
 static inline long first_key(const vlm_attention *a, const vlm_attention_sequence *s, long token) {
-    long end = last_key(a, s, token);
+    long end = s->context - s->tokens + token + 1;
     return a->window > 0 && end > a->window ? end - a->window : 0;
 }
 

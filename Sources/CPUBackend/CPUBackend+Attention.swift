@@ -21,6 +21,7 @@ extension CPUBackend {
         try require(
             tables.dtype == .int32 && tables.rows >= count && (tables.shape.rank == 2 || count == 0), operation,
             "block tables \(tables.shape) of \(tables.dtype) must be int32 [\(count), maxBlocks]")
+        try batch.checkEnds(operation)
         let blockSize = cache.blockSize
         let sequences = scratch.sequences(count)
         for s in 0..<count {
@@ -54,6 +55,7 @@ extension CPUBackend {
         attention.tables = UnsafePointer(tables.int32s)
         attention.table_stride = tables.rowStride
         attention.block_shift = Int32(blockSize.trailingZeroBitCount)
+        attention.ends = batch.ends.map { UnsafePointer($0.int32s) }
         attention.sequences = sequences
         attention.sequence_count = count
         run(&attention, q, options, into: out)

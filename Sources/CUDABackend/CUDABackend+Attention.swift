@@ -32,9 +32,12 @@ extension CUDABackend {
                 detail: "\(starts.count) query starts, \(contexts.count) context lengths and block tables \(tables.shape) of "
                     + "\(tables.dtype) do not describe the \(q.rows) rows of q")
         }
+        try batch.checkEnds(operation)
         guard q.rows > 0 else { return }
-        if try decodeAttention(q, cache: cache, batch: batch, options: options, into: out) { return }
-        if try hopperPagedAttention(q, cache: cache, batch: batch, options: options, into: out) { return }
+        if batch.ends == nil {
+            if try decodeAttention(q, cache: cache, batch: batch, options: options, into: out) { return }
+            if try hopperPagedAttention(q, cache: cache, batch: batch, options: options, into: out) { return }
+        }
 
         var work = AttentionWork(rowsPerToken: q.shape[1] / cache.kvHeads)
         for s in contexts.indices {
@@ -46,6 +49,7 @@ extension CUDABackend {
         parameters.v = UnsafeRawPointer(values.pointer)
         parameters.contexts = UnsafeRawPointer(batch.contextLengths.pointer)
         parameters.tables = UnsafeRawPointer(tables.pointer)
+        parameters.ends = batch.ends.map { UnsafeRawPointer($0.pointer) }
         parameters.table_stride = Int32(tables.rowStride)
         parameters.block_shift = Int32(blockSize.trailingZeroBitCount)
         parameters.window = Int32(clamping: options.window ?? 0)

@@ -13,6 +13,8 @@ extension KernelSelfTest {
         var sequences: [(new: Int, context: Int)]
         var window: Int?
         var softcap: Float?
+        /// Runs of positions that see one another whole, in every sequence that has them new.
+        var spans: [Range<Int>] = []
     }
 
     private static let headSizes = [64, 72, 80, 88, 96, 128, 256]
@@ -49,6 +51,20 @@ extension KernelSelfTest {
                     cases.append(paged(each))
                 }
             }
+        }
+        // Pictures of 33 and 100 positions, one of them across tiles, and a prompt that is all one.
+        for headSize in full ? [64, 128, 256, 80] : [64] {
+            var spans = Attention(
+                name: "spans", headSize: headSize, sequences: [(150, 180), (67, 67), (20, 20)], spans: [0..<5, 7..<40])
+            cases.append(paged(spans))
+            (spans.spans, spans.sequences) = ([31..<131], [(150, 180), (230, 231)])
+            (spans.heads, spans.kvHeads) = (4, 1)
+            cases.append(paged(spans))
+            spans.window = 120
+            cases.append(paged(spans))
+            (spans.spans, spans.window, spans.softcap) = ([0..<300], nil, 30)
+            spans.sequences = [(300, 300), (1, 301), (2, 302)]
+            cases.append(paged(spans))
         }
         if full {
             // Long enough for many splits of one context, and for whole tiles without a mask.
@@ -96,6 +112,7 @@ extension KernelSelfTest {
     private static func paged(_ attention: Attention) -> Case {
         let extras =
             (attention.window.map { ", window \($0)" } ?? "") + (attention.softcap.map { ", softcap \($0)" } ?? "")
+            + attention.spans.map { ", all of \($0)" }.joined()
         let shape = "\(attention.heads)/\(attention.kvHeads)x\(attention.headSize)"
         return Case(name: "pagedAttention \(attention.name) \(shape), blocks of \(attention.blockSize)\(extras)") { operands in
             let cache = try PagedOperands(attention.sequences, attention, operands)
@@ -148,10 +165,15 @@ extension KernelSelfTest {
             query = projected.columns(0..<attention.heads * attention.headSize)
                 .reshaped(Shape(rows, attention.heads, attention.headSize))
             let lengths = sequences.map { Int32($0.context) }
+            var spanned = ForwardBatch()
+            for sequence in sequences where !attention.spans.isEmpty {
+                spanned.appendEnds(of: sequence.context - sequence.new..<sequence.context, spans: attention.spans)
+            }
             batch = PagedBatch(
                 queryStarts: try context.upload(starts), contextLengths: try context.upload(lengths),
                 blockTables: try context.upload(table).reshaped(Shape(sequences.count, width)), hostQueryStarts: starts,
-                hostContextLengths: lengths)
+                hostContextLengths: lengths, ends: spanned.ends.isEmpty ? nil : try context.upload(spanned.ends),
+                hostEnds: spanned.ends)
             options = AttentionOptions(
                 scale: 1 / Float(attention.headSize).squareRoot(), window: attention.window, softcap: attention.softcap)
         }

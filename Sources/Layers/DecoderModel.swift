@@ -91,7 +91,8 @@ package final class DecoderModel: LanguageModel {
         let tables = try rotary.tables(batch, inputs: inputs, context: context)
         let paged = PagedBatch(
             queryStarts: inputs.queryStarts, contextLengths: inputs.contextLengths, blockTables: inputs.blockTables,
-            hostQueryStarts: batch.queryStarts, hostContextLengths: batch.contextLengths)
+            hostQueryStarts: batch.queryStarts, hostContextLengths: batch.contextLengths, ends: inputs.ends,
+            hostEnds: batch.ends)
         return DecoderPass(
             context: context, cosine: tables.cosine, sine: tables.sine, slots: inputs.slots, paged: paged)
     }

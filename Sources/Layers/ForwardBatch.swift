@@ -18,6 +18,9 @@ package struct ForwardBatch {
     package var maxBlocks = 0
     /// `[T]` cache slots (block · blockSize + offset) where each token's keys and values go.
     package var slots: [Int32] = []
+    /// `[T]` where rows see positions after their own: how many positions of its sequence each row sees, see ``PagedBatch/ends``. Empty when
+    /// all rows are causal.
+    package var ends: [Int32] = []
     /// Runs of rows whose embeddings come from images.
     package var imageSpans: [ImageSpan] = []
     /// Rows whose hidden state is wanted, usually the last of each sequence. Ascending.
@@ -33,6 +36,25 @@ package struct ForwardBatch {
     package var tokenCount: Int { tokenIDs.count }
     package var sequenceCount: Int { contextLengths.count }
 
+    /// Adds the ``ends`` of a sequence's new positions. The tokens of each of `spans` (ascending positions of the sequence, disjoint) see one
+    /// another whole; a span that goes on behind `positions` is seen as far as they reach.
+    package mutating func appendEnds(of positions: Range<Int>, spans: [Range<Int>]) {
+        var position = positions.lowerBound
+        for span in spans where span.upperBound > position && span.lowerBound < positions.upperBound {
+            while position < span.lowerBound {
+                position += 1
+                ends.append(Int32(position))
+            }
+            let end = min(span.upperBound, positions.upperBound)
+            ends.append(contentsOf: repeatElement(Int32(end), count: end - position))
+            position = end
+        }
+        while position < positions.upperBound {
+            position += 1
+            ends.append(Int32(position))
+        }
+    }
+
     /// Empties the batch and keeps its memory, so that steady decoding allocates nothing.
     package mutating func removeAll() {
         tokenIDs.removeAll(keepingCapacity: true)
@@ -43,6 +65,7 @@ package struct ForwardBatch {
         blockTables.removeAll(keepingCapacity: true)
         maxBlocks = 0
         slots.removeAll(keepingCapacity: true)
+        ends.removeAll(keepingCapacity: true)
         imageSpans.removeAll(keepingCapacity: true)
         outputRows.removeAll(keepingCapacity: true)
         inputs = nil

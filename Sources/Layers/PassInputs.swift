@@ -11,21 +11,29 @@ package struct PassInputs {
         package var outputs: Int
         /// Words per output row that the caller adds at the end, for sampling.
         package var extraWords = 0
+        /// Whether ``ForwardBatch/ends`` are there.
+        package var hasEnds = false
 
-        package init(tokens: Int, axes: Int, sequences: Int, maxBlocks: Int, outputs: Int, extraWords: Int = 0) {
+        package init(
+            tokens: Int, axes: Int, sequences: Int, maxBlocks: Int, outputs: Int, extraWords: Int = 0, hasEnds: Bool = false
+        ) {
             self.tokens = tokens
             self.axes = axes
             self.sequences = sequences
             self.maxBlocks = maxBlocks
             self.outputs = outputs
             self.extraWords = extraWords
+            self.hasEnds = hasEnds
         }
 
         /// Arrays start at multiples of 64 bytes.
         private static func padded(_ words: Int) -> Int { (words + 15) / 16 * 16 }
 
         fileprivate var lengths: [Int] {
-            [tokens, axes * tokens, tokens, sequences + 1, sequences, sequences * maxBlocks, outputs, outputs * extraWords]
+            [
+                tokens, axes * tokens, tokens, sequences + 1, sequences, sequences * maxBlocks, outputs, outputs * extraWords,
+                hasEnds ? tokens : 0,
+            ]
         }
         /// int32 words in all.
         package var wordCount: Int { lengths.reduce(0) { $0 + Layout.padded($1) } }
@@ -50,6 +58,8 @@ package struct PassInputs {
     package let blockTables: Tensor
     package let outputRows: Tensor
     package let extra: Tensor
+    /// `[T]`, when the batch has them.
+    package let ends: Tensor?
 
     /// Views of `memory`, an int32 vector of ``Layout/wordCount`` words.
     package init(_ layout: Layout, in memory: Tensor) {
@@ -68,6 +78,7 @@ package struct PassInputs {
         blockTables = view(5, Shape(layout.sequences, layout.maxBlocks))
         outputRows = view(6, Shape(layout.outputs))
         extra = view(7, Shape(layout.outputs, layout.extraWords))
+        ends = layout.hasEnds ? view(8, Shape(layout.tokens)) : nil
     }
 }
 
@@ -75,7 +86,7 @@ extension ForwardBatch {
     package func layout(extraWords: Int = 0) -> PassInputs.Layout {
         PassInputs.Layout(
             tokens: tokenCount, axes: positions.count, sequences: sequenceCount, maxBlocks: maxBlocks,
-            outputs: outputRows.count, extraWords: extraWords)
+            outputs: outputRows.count, extraWords: extraWords, hasEnds: !ends.isEmpty)
     }
 
     /// Writes the arrays to `words` as ``PassInputs`` reads them.
@@ -95,7 +106,7 @@ extension ForwardBatch {
         pad()
         for axis in positions { append(axis) }
         pad()
-        for values in [slots, queryStarts, contextLengths, blockTables, outputRows, extra] {
+        for values in [slots, queryStarts, contextLengths, blockTables, outputRows, extra, ends] {
             append(values)
             pad()
         }
@@ -105,7 +116,7 @@ extension ForwardBatch {
     /// width. For batches whose sequences have one token each.
     package mutating func pad(to layout: PassInputs.Layout) {
         precondition(
-            tokenCount == sequenceCount && sequenceCount <= layout.sequences && maxBlocks <= layout.maxBlocks,
+            tokenCount == sequenceCount && ends.isEmpty && sequenceCount <= layout.sequences && maxBlocks <= layout.maxBlocks,
             "the layout is smaller than the batch")
         var tables: [Int32] = []
         tables.reserveCapacity(layout.sequences * layout.maxBlocks)

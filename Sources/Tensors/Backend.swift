@@ -78,7 +78,8 @@ package protocol Backend: AnyObject {
     /// Causal attention of the newest tokens of each sequence over its cached context.
     ///
     /// `q`, `out` `[T, H, E]`. The keys and values of the tokens themselves are in the cache already. Query j of a sequence with
-    /// n new tokens and context length c (new ones included) sees cache positions `0...(c - n + j)`, at most `window` of them.
+    /// n new tokens and context length c (new ones included) sees cache positions `0...(c - n + j)`, at most `window` of them; with
+    /// ``PagedBatch/ends``, also later ones.
     func pagedAttention(_ q: Tensor, cache: KVCacheLayer, batch: PagedBatch, options: AttentionOptions, into out: Tensor) throws
     /// Bidirectional attention inside each segment: `q [T, H, E]`, `k`, `v` `[T, G, E]`, `out [T, H, E]`; `segments` `[S+1]` int32 row
     /// starts with the total at the end, also given as `hostSegments`.
@@ -238,15 +239,49 @@ package struct PagedBatch {
     package let blockTables: Tensor
     package let hostQueryStarts: [Int32]
     package let hostContextLengths: [Int32]
+    /// `[T]` int32, where some rows see positions after their own (the tokens of a picture in Gemma 3, a whole prompt in PaliGemma): how many
+    /// positions of its sequence each row sees. Nil when attention is causal.
+    package let ends: Tensor?
+    package let hostEnds: [Int32]
 
     package init(
-        queryStarts: Tensor, contextLengths: Tensor, blockTables: Tensor, hostQueryStarts: [Int32], hostContextLengths: [Int32]
+        queryStarts: Tensor, contextLengths: Tensor, blockTables: Tensor, hostQueryStarts: [Int32], hostContextLengths: [Int32],
+        ends: Tensor? = nil, hostEnds: [Int32] = []
     ) {
         self.queryStarts = queryStarts
         self.contextLengths = contextLengths
         self.blockTables = blockTables
         self.hostQueryStarts = hostQueryStarts
         self.hostContextLengths = hostContextLengths
+        self.ends = ends
+        self.hostEnds = hostEnds
+    }
+
+    /// Checks ``ends`` against the other arrays: each row sees itself and nothing behind the context, and no row sees less than the one
+    /// before it, which is how kernels find the keys of many rows.
+    ///
+    /// - Throws: ``TensorError`` naming the row.
+    package func checkEnds(_ operation: String) throws(TensorError) {
+        guard let ends else { return }
+        func fail(_ detail: String) -> TensorError { TensorError(.shapeMismatch, operation: operation, detail: detail) }
+        let rows = Int(hostQueryStarts.last ?? 0)
+        guard ends.dtype == .int32, ends.count == rows, hostEnds.count == rows else {
+            throw fail("\(hostEnds.count) ends (\(ends.shape) of \(ends.dtype) on the device) for \(rows) rows")
+        }
+        for sequence in hostContextLengths.indices {
+            let (first, next) = (Int(hostQueryStarts[sequence]), Int(hostQueryStarts[sequence + 1]))
+            let context = hostContextLengths[sequence]
+            var before: Int32 = 0
+            for row in first..<next {
+                let own = context - Int32(next - row) + 1
+                guard hostEnds[row] >= max(own, before), hostEnds[row] <= context else {
+                    throw fail(
+                        "row \(row) at position \(own - 1) of \(context) sees \(hostEnds[row]) positions, the row before it \(before)"
+                    )
+                }
+                before = hostEnds[row]
+            }
+        }
     }
 }
 

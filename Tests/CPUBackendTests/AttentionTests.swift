@@ -36,6 +36,8 @@ private struct PagedCase {
     var window: Int?
     var softcap: Float?
     var scale: Float?
+    /// Runs of positions that see one another whole, in every sequence.
+    var spans: [Range<Int>] = []
     var outlier: Float = 8
     var seed: UInt64 = 1
 
@@ -55,6 +57,11 @@ private struct PagedCase {
         return (q, k.map { $0.map(roundedToBF16) }, v.map { $0.map(roundedToBF16) })
     }
 
+    /// How many positions a position sees.
+    func end(_ position: Int, context: Int) -> Int {
+        spans.first { $0.contains(position) }.map { min($0.upperBound, context) } ?? position + 1
+    }
+
     /// Runs the batch and gives `[T, H, E]`; `only` keeps some of the sequences.
     func run(on backend: CPUBackend, only kept: [Int]? = nil) throws -> [Float] {
         let kept = kept ?? Array(sequences.indices)
@@ -69,6 +76,7 @@ private struct PagedCase {
         let keys = GuardedTensor(shape, dtype: backend.cacheType, values: empty)
         let values = GuardedTensor(shape, dtype: backend.cacheType, values: empty)
         var (starts, contexts, tables, queries, used): ([Int32], [Int32], [Int32], [Float], Int) = ([0], [], [], [], 0)
+        var ends: [Int32] = []
         for (index, s) in kept.enumerated() {
             let (tokens, context) = sequences[s]
             let content = contents(s, context: context, cacheType: backend.cacheType)
@@ -86,7 +94,10 @@ private struct PagedCase {
                     }
                 }
             }
-            for position in context - tokens..<context { queries += content.q[position] }
+            for position in context - tokens..<context {
+                queries += content.q[position]
+                ends.append(Int32(end(position, context: context)))
+            }
             starts.append(starts[index] + Int32(tokens))
             contexts.append(Int32(context))
         }
@@ -94,14 +105,16 @@ private struct PagedCase {
         let q = GuardedTensor(Shape(rows, heads, headSize), gap: 24, values: queries)
         let out = GuardedTensor(Shape(rows, heads, headSize), gap: 8)
         let table = GuardedTensor(indices: tables)
+        let seen = GuardedTensor(indices: ends)
         let batch = PagedBatch(
             queryStarts: GuardedTensor(indices: starts).tensor, contextLengths: GuardedTensor(indices: contexts).tensor,
             blockTables: table.tensor.reshaped(Shape(kept.count, maxBlocks)), hostQueryStarts: starts,
-            hostContextLengths: contexts)
+            hostContextLengths: contexts, ends: spans.isEmpty ? nil : seen.tensor,
+            hostEnds: spans.isEmpty ? [] : ends)
         try backend.pagedAttention(
             q.tensor, cache: KVCacheLayer(keys: keys.tensor, values: values.tensor), batch: batch, options: options,
             into: out.tensor)
-        #expect(out.guardsAreIntact)
+        #expect(out.guardsAreIntact && table.guardsAreIntact && seen.guardsAreIntact)
         return out.values
     }
 
@@ -120,7 +133,8 @@ private struct PagedCase {
                     let slice = { (row: [Float]) in Array(row[group..<group + headSize]) }
                     return attend(
                         Array(content.q[position][head * headSize..<(head + 1) * headSize]),
-                        content.k[first...position].map(slice), content.v[first...position].map(slice),
+                        content.k[first..<end(position, context: context)].map(slice),
+                        content.v[first..<end(position, context: context)].map(slice),
                         scale: options.scale, softcap: softcap)
                 }
             }
@@ -175,6 +189,11 @@ private struct Level: CustomTestStringConvertible, Sendable {
         // Soft caps that bite and that do not.
         PagedCase(sequences: [(40, 170), (1, 300)], softcap: 3),
         PagedCase(sequences: [(40, 170), (1, 300)], window: 100, softcap: 50),
+        // Pictures whose tokens see one another, within a tile and across tiles, in windows, and whole prompts.
+        PagedCase(sequences: [(150, 180), (1, 300), (20, 20), (90, 120)], spans: [3..<9, 40..<140]),
+        PagedCase(heads: 8, kvHeads: 1, headSize: 80, sequences: [(400, 450)], spans: [0..<1, 31..<287, 287..<300]),
+        PagedCase(sequences: [(150, 400), (70, 70)], window: 64, softcap: 30, spans: [260..<300]),
+        PagedCase(headSize: 128, sequences: [(300, 300), (2, 302), (0, 5)], spans: [0..<300]),
         // Scores in the thousands: all weight on a key or two.
         PagedCase(sequences: [(40, 170), (1, 300)], scale: 1, outlier: 300),
     ]

@@ -267,8 +267,9 @@ package final class ReferenceBackend: Backend {
             let (start, end) = (Int(batch.hostQueryStarts[sequence]), Int(batch.hostQueryStarts[sequence + 1]))
             let context = Int(batch.hostContextLengths[sequence])
             for row in start..<end {
-                let last = context - (end - start) + row - start
-                let first = options.window.map { max(0, last - $0 + 1) } ?? 0
+                let own = context - (end - start) + row - start
+                let first = options.window.map { max(0, own - $0 + 1) } ?? 0
+                let last = batch.ends == nil ? own : Int(batch.hostEnds[row]) - 1
                 let places = (first...last).map { position in
                     Int(batch.blockTables.get(sequence, position / cache.blockSize)) * cache.blockSize + position
                         % cache.blockSize

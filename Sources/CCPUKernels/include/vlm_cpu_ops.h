@@ -95,6 +95,8 @@ typedef struct vlm_attention {
     const int32_t *tables;
     long table_stride;
     int block_shift;
+    /// Causal: how many keys each row of q sees where that is more than up to its own; or NULL.
+    const int32_t *ends;
     vlm_attention_sequence *sequences;
     long sequence_count;
     /// Bytes of one worker's scratch and where the first begins (64-byte aligned).

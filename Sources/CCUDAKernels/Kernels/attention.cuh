@@ -20,6 +20,8 @@ struct attention_tile {
     int32_t kv_head;
     // Position of the sequence's first new token.
     int32_t position;
+    // How many keys each of the sequence's tokens sees, or null: up to its own.
+    const int32_t *ends;
     // Keys `keys_begin ..< keys_end` are visible to some row of the tile; those outside must not be read.
     int32_t keys_begin;
     int32_t keys_end;
@@ -30,8 +32,8 @@ struct attention_tile {
     // Keys `begin ..< end` are what tile row r sees.
     __device__ __forceinline__ int2 visible(int32_t r, int32_t window) const {
         if (!paged) return make_int2(0, keys_end);
-        int32_t end = position + token(r) + 1;
-        return make_int2(window > 0 ? end - window : 0, end);
+        int32_t own = token(r), end = position + own + 1;
+        return make_int2(window > 0 ? end - window : 0, ends ? ends[min(own, token(rows - 1))] : end);
     }
 };
 
@@ -73,11 +75,13 @@ __device__ __forceinline__ bool find_tile(const vlm_cuda_attention &p, attention
     if (paged) {
         t.blocks = (const int32_t *)p.tables + (int64_t)low * p.table_stride;
         t.position = ((const int32_t *)p.contexts)[low] - tokens;
-        t.keys_end = max(t.position + t.token(min(t.row + tile_rows, t.rows) - 1) + 1, 0);
+        t.ends = p.ends ? (const int32_t *)p.ends + t.first : nullptr;
+        t.keys_end = max(t.visible(min(t.row + tile_rows, t.rows) - 1, 0).y, 0);
         t.keys_begin = p.window > 0 ? max(t.position + t.token(t.row) + 1 - p.window, 0) : 0;
     } else {
         t.blocks = nullptr;
         t.position = 0;
+        t.ends = nullptr;
         t.keys_begin = 0;
         t.keys_end = tokens;
     }

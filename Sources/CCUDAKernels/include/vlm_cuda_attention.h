@@ -25,6 +25,8 @@ typedef struct {
     // Paged: int32 [sequences] cached positions, new ones included, and int32 [sequences, table_stride] blocks.
     const void *contexts;
     const void *tables;
+    // Paged: int32 [rows], how many keys of its sequence each row sees, at least up to its own and no fewer than the row before; null: those up to its own.
+    const void *ends;
     // With more than one split, float32: unnormalised sums [splits, rows, H, E] and, for each, [splits, rows, H, 4]: the largest score in
     // units of log 2, the sum of weights, the number of splits the row has, and nothing.
     void *sums;
