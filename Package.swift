@@ -1,4 +1,5 @@
 // swift-tools-version: 6.1
+import CompilerPluginSupport
 import PackageDescription
 
 // Upcoming features that make existentials, imports and access explicit; every Swift target uses them.
@@ -12,6 +13,7 @@ let package = Package(
     name: "swift-vlm",
     products: [
         .library(name: "VLM", targets: ["VLM"]),
+        .library(name: "VLMMacros", targets: ["VLMMacros"]),
         .executable(name: "vlm", targets: ["vlm"]),
     ],
     dependencies: [
@@ -19,6 +21,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
+        .package(url: "https://github.com/swiftlang/swift-syntax", from: "603.0.1"),
     ],
     targets: [
         // The arrows of the design point down only: a target depends on nothing that is listed after it.
@@ -64,6 +67,18 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: swift),
 
+        // Nothing depends on the macros: they alone need swift-syntax, which takes minutes to build.
+        .macro(
+            name: "VLMMacroPlugin",
+            dependencies: [
+                .product(name: "SwiftCompilerPlugin", package: "swift-syntax"),
+                .product(name: "SwiftDiagnostics", package: "swift-syntax"),
+                .product(name: "SwiftSyntax", package: "swift-syntax"),
+                .product(name: "SwiftSyntaxBuilder", package: "swift-syntax"),
+                .product(name: "SwiftSyntaxMacros", package: "swift-syntax"),
+            ], swiftSettings: swift),
+        .target(name: "VLMMacros", dependencies: ["Extraction", "VLMMacroPlugin"], swiftSettings: swift),
+
         // What tests share: fixture paths, golden files, tolerances, seeded random data, mutators.
         .target(
             name: "TestKit", dependencies: ["Checkpoints", "JSON", "Tensors"], path: "Tests/TestKit", swiftSettings: swift),
@@ -100,3 +115,18 @@ let package = Package(
             name: "CommandTests", dependencies: ["Checkpoints", "JSON", "Tensors", "vlm", "TestKit"], swiftSettings: swift),
     ]
 )
+
+// swift-syntax takes five times as long to build in release as in debug. The tests of the macros therefore replace the others on demand,
+// and scripts/test.sh builds them in debug: VLM_TESTS=macros swift build --product swift-vlmPackageTests
+if Context.environment["VLM_TESTS"] == "macros" {
+    package.targets.removeAll(where: \.isTest)
+    package.targets.append(
+        .testTarget(
+            name: "VLMMacrosTests",
+            dependencies: [
+                "Extraction", "VLMMacroPlugin", "VLMMacros",
+                .product(name: "SwiftSyntaxBuilder", package: "swift-syntax"),
+                .product(name: "SwiftSyntaxMacroExpansion", package: "swift-syntax"),
+                .product(name: "SwiftSyntaxMacrosGenericTestSupport", package: "swift-syntax"),
+            ], swiftSettings: swift))
+}

@@ -9,7 +9,9 @@ say "Format"
 swift format lint --strict --configuration .swift-format --recursive Package.swift Sources Tests
 
 say "Build"
-swift build -c release --build-tests
+# By product: everything would include swift-syntax, which only the macros need, and which takes minutes in release.
+swift build -c release --product swift-vlmPackageTests
+swift build -c release --product vlm
 
 say "Documentation"
 scripts/docs.sh
@@ -28,3 +30,10 @@ fi
 
 say "Tests"
 swift test -c release --disable-testable-imports --skip-build "$@"
+
+if [ $# = 0 ]; then
+    say "Macros"
+    export VLM_TESTS=macros
+    swift build --product swift-vlmPackageTests
+    swift test --skip-build
+fi
