@@ -40,6 +40,7 @@ let package = Package(
         .target(name: "CCurl", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
         .target(name: "Imaging", dependencies: ["CCurl", "CImageCodecs", "CImageKernels"], swiftSettings: swift),
         .target(name: "Text", dependencies: ["JSON"], swiftSettings: swift),
+        .target(name: "Guidance", dependencies: ["JSON"], swiftSettings: swift),
         .target(name: "Checkpoints", dependencies: ["JSON", "Tensors"], swiftSettings: swift),
         .target(name: "Layers", dependencies: ["Checkpoints", "Tensors"], swiftSettings: swift),
         .target(
@@ -90,6 +91,7 @@ let package = Package(
             swiftSettings: swift),
         .testTarget(name: "ImagingTests", dependencies: ["Imaging", "JSON", "TestKit"], swiftSettings: swift),
         .testTarget(name: "TextTests", dependencies: ["JSON", "Text", "TestKit"], swiftSettings: swift),
+        .testTarget(name: "GuidanceTests", dependencies: ["Guidance", "JSON", "Text"], swiftSettings: swift),
         .testTarget(
             name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON", "Tensors", "TestKit"], swiftSettings: swift),
         .testTarget(
