@@ -9,9 +9,10 @@ extension CUDABackend {
 
 /// Chooses tokens on one GPU; see sampling.cu.
 ///
-/// All memory is taken when it is made, so sampling can be recorded.
+/// All memory is taken when it is made, so sampling can be recorded; only that for counting waits for the first lane that asks for it.
 final class CUDASampler: DeviceSampler {
     let newest: Tensor
+    let masks: Tensor
     let results: UnsafePointer<Int32>
     let resultCount: Int
 
@@ -24,6 +25,8 @@ final class CUDASampler: DeviceSampler {
     /// `[lanes, seenWords]`: a bit for each token.
     private let seen: Tensor
     private let seenWords: Int
+    /// `[lanes, V]` uint16: how often each lane's response has a token, up to 65,535.
+    private var counts: (any DeviceBuffer)?
     private let cluster: Int
     /// Shared memory that holds a block's part of a row; nil when it does not fit.
     private let cacheBytes: Int?
@@ -40,9 +43,11 @@ final class CUDASampler: DeviceSampler {
         self.vocabularySize = vocabularySize
         seenWords = (vocabularySize + 31) / 32
         let newestBytes = (lanes * 4 + Workspace.alignment - 1) / Workspace.alignment * Workspace.alignment
-        memory = try backend.allocate(byteCount: newestBytes + lanes * seenWords * 4, purpose: "sampling")
+        memory = try backend.allocate(byteCount: newestBytes + 2 * lanes * seenWords * 4, purpose: "sampling")
         newest = Tensor(pointer: memory.pointer, dtype: .int32, shape: Shape(lanes))
         seen = Tensor(pointer: memory.pointer + newestBytes, dtype: .int32, shape: Shape(lanes, seenWords))
+        masks = Tensor(
+            pointer: memory.pointer + newestBytes + lanes * seenWords * 4, dtype: .int32, shape: Shape(lanes, seenWords))
         // Four steps may be on their way before the host has read the first.
         resultCount = 4 * lanes
         hostMemory = try PinnedMemory(backend.context, byteCount: resultCount * 4)
@@ -63,7 +68,7 @@ final class CUDASampler: DeviceSampler {
         try backend.kernel(.sampling, kind == .greedy ? "sample_greedy" : "sample_full", element: .float32)
     }
 
-    func begin(lane: Int, tokens: [Int32]) throws {
+    func begin(lane: Int, tokens: [Int32], counted: ArraySlice<Int32>?) throws {
         try backend.require(lane >= 0 && lane < lanes, "begin", "lane \(lane) of \(lanes)")
         var words = [UInt32](repeating: 0, count: seenWords)
         for token in tokens {
@@ -72,6 +77,20 @@ final class CUDASampler: DeviceSampler {
             words[Int(token >> 5)] |= 1 << UInt32(token & 31)
         }
         try words.withUnsafeBytes { try backend.upload($0, to: seen.rows(lane..<lane + 1)) }
+        guard let counted else { return }
+        let counts = try countsMemory()
+        var row = [UInt16](repeating: 0, count: vocabularySize)
+        for token in counted where row.indices.contains(Int(token)) && row[Int(token)] < .max { row[Int(token)] += 1 }
+        let bytes = 2 * vocabularySize
+        let tensor = Tensor(pointer: counts.pointer + lane * bytes, dtype: .uint8, shape: Shape(bytes))
+        try row.withUnsafeBytes { try backend.upload($0, to: tensor) }
+    }
+
+    private func countsMemory() throws -> any DeviceBuffer {
+        if let counts { return counts }
+        let memory = try backend.allocate(byteCount: 2 * lanes * vocabularySize, purpose: "token counts")
+        counts = memory
+        return memory
     }
 
     func sample(_ logits: Tensor, rows: Tensor, kind: SamplingKind) throws {
@@ -81,10 +100,14 @@ final class CUDASampler: DeviceSampler {
             logits.shape.rank == 2 && logits.width == vocabularySize && logits.rows <= 65535, operation,
             "logits \(logits.shape) must be [n, \(vocabularySize)]")
         try backend.requireInt32(rows, count: logits.rows * SamplingRow.words, operation)
-        let isCached = kind == .full && cacheBytes != nil
+        try backend.require(
+            kind < .counted || counts != nil, operation, "presence and frequency penalties need lanes that began with counts")
+        let isCached = kind != .greedy && cacheBytes != nil
         let parameters = vlm_cuda_sample(
             logits: logits.floats, rows: UnsafeRawPointer(rows.pointer).assumingMemoryBound(to: vlm_cuda_sampling_row.self),
             newest: newest.int32s, results: deviceResults, seen: seen.pointer.assumingMemoryBound(to: UInt32.self),
+            counts: kind < .counted ? nil : counts?.pointer.assumingMemoryBound(to: UInt16.self),
+            masks: UnsafeRawPointer(masks.pointer).assumingMemoryBound(to: UInt32.self),
             stride: Int64(logits.rowStride), vocabulary: Int32(vocabularySize), lanes: Int32(lanes),
             result_count: Int32(resultCount), seen_words: Int32(seenWords), is_cached: isCached ? 1 : 0)
         try backend.launch(

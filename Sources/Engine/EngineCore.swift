@@ -10,8 +10,7 @@ package import Text
 /// (``PrefillPolicy``).
 ///
 /// On a backend that runs behind its host (``AsynchronousBackend``) tokens are chosen on the device and a step submits its batch before it
-/// has seen the tokens of the batch before: the device always has work, and the host's part of a step costs no time. Where a request
-/// wants something of the logits, the host chooses, step by step.
+/// has seen the tokens of the batch before: the device always has work, and the host's part of a step costs no time. See ``DeviceRunner``.
 package final class EngineCore {
     package let model: LoadedModel
     package let plan: MemoryPlan
@@ -108,20 +107,18 @@ package final class EngineCore {
             scheduler.preemptToGrow()
         }
         scheduler.admit()
-        let chunks = prefillChunks()
-        // The host needs every token before it can choose the next ones itself.
-        let choosesOnDevice = deviceRunner != nil && scheduler.running.allSatisfy(\.choosesOnDevice)
-        if !choosesOnDevice { collect() }
-        buildBatch(chunks)
+        buildBatch(prefillChunks())
         defer { builder.removeAll() }
         guard !builder.entries.isEmpty else { return collect() }
         do {
             counts.steps += 1
-            if choosesOnDevice, let deviceRunner {
-                let next = try deviceRunner.submit(&builder.batch, builder.entries)
-                didSubmit()
-                collect()
-                submitted = next
+            if let deviceRunner {
+                submitted = try deviceRunner.run(
+                    &builder.batch, builder.entries,
+                    meanwhile: {
+                        didSubmit()
+                        collect()
+                    }, finished: finished, failed: fail)
             } else {
                 try hostRunner.run(builder.batch, builder.entries, submitted: didSubmit, finished: finished, failed: fail)
             }
@@ -188,10 +185,10 @@ package final class EngineCore {
 
     /// Counts the batch's positions as cached: whatever is submitted later finds them.
     private func didSubmit() {
-        for (index, entry) in builder.entries.enumerated() {
+        for entry in builder.entries {
             let sequence = entry.sequence
             let isPrompt = sequence.computed < sequence.promptCount
-            sequence.computed = Int(builder.batch.contextLengths[index])
+            sequence.computed = entry.end
             if isPrompt { sequence.releaseImages() }
         }
     }

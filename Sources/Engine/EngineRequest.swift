@@ -20,6 +20,8 @@ package struct EngineRequest: Sendable {
     package var index: Int
     /// Whether ``Response/pooledHiddenState`` is wanted, and which.
     package var pooling: Pooling?
+    /// What the response may be, beside ``GenerationConfig``'s bans.
+    package var guide: (any TokenGuide)?
     /// Higher goes first, and gives way last when the cache is full.
     package var priority: Int
     /// When the request ends, finished or not.
@@ -27,13 +29,14 @@ package struct EngineRequest: Sendable {
 
     package init(
         tokenIDs: [Int32], images: [ProcessedImage] = [], generation: GenerationConfig = .init(), index: Int = 0,
-        pooling: Pooling? = nil, priority: Int = 0, deadline: ContinuousClock.Instant? = nil
+        pooling: Pooling? = nil, guide: (any TokenGuide)? = nil, priority: Int = 0, deadline: ContinuousClock.Instant? = nil
     ) {
         self.tokenIDs = tokenIDs
         self.images = images
         self.generation = generation
         self.index = index
         self.pooling = pooling
+        self.guide = guide
         self.priority = priority
         self.deadline = deadline
     }

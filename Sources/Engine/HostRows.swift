@@ -19,11 +19,11 @@ final class HostRows {
     /// Hands an entry's rows in `slice` to its sequence, in order, which records them and chooses its next token.
     ///
     /// - Parameters:
-    ///   - hidden: `[slice.count, D]`.
+    ///   - hidden: `[slice.count, D]`; nil where nobody wants them.
     ///   - logits: `[slice.count, V]` float32; nil where nobody needs them.
     ///   - finished: called with the sequence when it has ended.
     func take(
-        _ entry: PassEntry, _ slice: Range<Int>, hidden: Tensor, logits: Tensor?, finished: (SequenceState) -> Void,
+        _ entry: PassEntry, _ slice: Range<Int>, hidden: Tensor?, logits: Tensor?, finished: (SequenceState) -> Void,
         failed: (SequenceState, any Error) -> Void
     ) throws {
         let sequence = entry.sequence
@@ -32,7 +32,7 @@ final class HostRows {
         let rows = outputs.lowerBound - slice.lowerBound..<outputs.upperBound - slice.lowerBound
         let wantsHidden = sequence.wantsHiddenStates
         let wantsLogits = logits != nil && outputs.contains { sequence.needsLogits(at: entry.position($0)) }
-        if wantsHidden { try download(hidden.rows(rows), into: &hiddenRows) }
+        if let hidden, wantsHidden { try download(hidden.rows(rows), into: &hiddenRows) }
         if let logits, wantsLogits { try download(logits.rows(rows), into: &logitRows) }
         hiddenRows.withUnsafeMutableBufferPointer { states in
             logitRows.withUnsafeMutableBufferPointer { values in
@@ -43,7 +43,7 @@ final class HostRows {
                     let position = entry.position(output)
                     do {
                         let goesOn = try sequence.take(
-                            position: position, hiddenState: wantsHidden ? row(states, hidden.width) : nil,
+                            position: position, hiddenState: wantsHidden ? hidden.map { row(states, $0.width) } : nil,
                             logits: wantsLogits && sequence.needsLogits(at: position) ? logits.map { row(values, $0.width) } : nil
                         )
                         if !goesOn { return finished(sequence) }

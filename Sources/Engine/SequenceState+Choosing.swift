@@ -12,6 +12,10 @@ struct Choosing {
     /// What the penalties look at; followed only where there are some.
     var history = TokenHistory()
     let bans: TokenBans
+    /// Where the response is in the request's guide.
+    var matcher: (any TokenMatcher)?
+    /// What the guide allows, kept to reuse its memory.
+    private var mask: [UInt32] = []
     /// How many of the tokens the device counts as seen; nil before it was told any in the sequence's lane.
     var toldTokens: Int?
     /// Positions before this one have been recorded, so that computing them again records nothing.
@@ -25,15 +29,32 @@ struct Choosing {
         detokenizer = StreamingDetokenizer(tokenizer: tokenizer, skipSpecialTokens: generation.skipSpecialTokens)
         stopMatcher = StopMatcher(words: generation.stopWords, keepsWord: generation.includeStopWord)
         bans = try TokenBans(words: generation.badWords, tokenIDs: generation.badTokenIDs, tokenizer: tokenizer)
+        matcher = request.guide?.makeMatcher()
+        if matcher != nil, generation.ignoreEOS {
+            throw EngineError(
+                .invalidRequest, "ignoreEOS and responseFormat contradict each other: a response of a given form has an end")
+        }
         if generation.repetitionPenalty != 1 { request.tokenIDs.forEach { history.read($0) } }
+    }
+
+    /// Gives tokens that the guide forbids a logit of negative infinity.
+    mutating func applyGuide(to logits: UnsafeMutableBufferPointer<Float>) {
+        guard matcher != nil else { return }
+        var words: [UInt32] = []
+        swap(&words, &mask)
+        defer { swap(&words, &mask) }
+        if words.count != (logits.count + 31) / 32 { words = [UInt32](repeating: 0, count: (logits.count + 31) / 32) }
+        words.withUnsafeMutableBufferPointer { matcher?.fillMask($0) }
+        for (word, bits) in words.enumerated() where bits != .max {
+            for token in 32 * word..<min(32 * word + 32, logits.count) where bits >> UInt32(token & 31) & 1 == 0 {
+                logits[token] = -.infinity
+            }
+        }
     }
 }
 
 /// How tokens are chosen and the response grows.
 extension SequenceState {
-    /// Whether the host needs nothing of the logits and has no part in the choice.
-    var choosesOnDevice: Bool { !needsHost && !needsMask && !request.generation.countsTokens }
-
     /// Whether the host must see rows of the pass: to record them, or to choose a token itself.
     var needsHost: Bool {
         let generation = request.generation
@@ -42,7 +63,9 @@ extension SequenceState {
     }
 
     /// Whether the host must say which tokens the next one may be.
-    var needsMask: Bool { !choosing.bans.isEmpty || needsMoreTokens(scheduledCount - promptCount) }
+    var needsMask: Bool {
+        choosing.matcher != nil || !choosing.bans.isEmpty || needsMoreTokens(scheduledCount - promptCount)
+    }
 
     private func needsMoreTokens(_ step: Int) -> Bool {
         step < request.generation.minNewTokens && !choosing.stopTokens.isEmpty
@@ -63,17 +86,45 @@ extension SequenceState {
         row.topP = generation.topP
         row.minP = generation.minP
         row.repetitionPenalty = generation.repetitionPenalty
+        row.presencePenalty = generation.presencePenalty
+        row.frequencyPenalty = generation.frequencyPenalty
         row.seed = choosing.seed
         row.step = Int32(scheduledCount - promptCount)
         return row
     }
 
-    /// Makes the lane's history the sequence's, unless the device followed it all along.
-    func tellSeenTokens(to sampler: any DeviceSampler) throws {
-        // Only passes in which the host chose leave a difference, and nothing is under way after those.
-        if choosing.toldTokens != scheduledCount { try sampler.begin(lane: lane, tokens: tokens) }
-        // What the device chooses next it marks itself.
+    /// Makes the lane's history the sequence's, unless the device followed it all along or no penalty looks at it.
+    func tellHistory(to sampler: any DeviceSampler) throws {
+        let generation = request.generation
+        guard generation.repetitionPenalty != 1 || generation.countsTokens else { return }
+        // Nothing is under way for a sequence whose lane is new to it.
+        if choosing.toldTokens != scheduledCount {
+            try sampler.begin(lane: lane, tokens: tokens, counted: generation.countsTokens ? tokens[promptCount...] : nil)
+        }
+        // What the device chooses next it follows itself.
         choosing.toldTokens = scheduledCount + 1
+    }
+
+    /// Writes which tokens the next one may be, a bit each, when ``needsMask``.
+    ///
+    /// - Parameter mask: `[⌈V / 32⌉]`.
+    /// - Returns: whether there is one.
+    func fillMask(_ mask: UnsafeMutableBufferPointer<UInt32>, vocabularySize: Int) -> Bool {
+        if choosing.matcher == nil { mask.update(repeating: .max) }
+        choosing.matcher?.fillMask(mask)
+        if vocabularySize & 31 != 0 { mask[mask.count - 1] &= (1 << UInt32(vocabularySize & 31)) - 1 }
+        func clear(_ token: Int32) {
+            guard token >= 0, Int(token) < vocabularySize else { return }
+            mask[Int(token >> 5)] &= ~(1 << UInt32(token & 31))
+        }
+        choosing.bans.banned(after: tokens).forEach(clear)
+        if needsMoreTokens(generatedCount) { choosing.stopTokens.forEach(clear) }
+        return mask.contains { $0 != 0 }
+    }
+
+    /// Ends a sequence after which no token may come: well, where its guide is content, and otherwise with an error.
+    func finishWithoutChoice() {
+        if choosing.matcher?.isComplete == true { finish(.stop) } else { finish(.error, error: nothingLeft) }
     }
 
     /// Whether something is wanted of every position. Such a prompt must be computed from its beginning: positions that came from a
@@ -126,7 +177,10 @@ extension SequenceState {
         for processor in generation.logitsProcessors { processor.apply(logits, tokens) }
         forbid(logits)
         let token = choosing.sampler.choose(UnsafeBufferPointer(logits), step: step)
-        guard logits[Int(token)] > -.infinity else { throw nothingLeft }
+        guard logits[Int(token)] > -.infinity else {
+            finishWithoutChoice()
+            return false
+        }
         let entry = untouched.flatMap { logits in
             generation.logprobs.map { top in
                 logits.withUnsafeBufferPointer { Sampler.logprobs($0, chosen: token, top: top) }
@@ -137,6 +191,7 @@ extension SequenceState {
 
     /// Gives tokens that may not come next a logit of negative infinity.
     private func forbid(_ logits: UnsafeMutableBufferPointer<Float>) {
+        choosing.applyGuide(to: logits)
         for token in choosing.bans.banned(after: tokens) { logits[Int(token)] = -.infinity }
         guard needsMoreTokens(generatedCount) else { return }
         for token in choosing.stopTokens where logits.indices.contains(Int(token)) { logits[Int(token)] = -.infinity }
@@ -158,7 +213,7 @@ extension SequenceState {
     private var nothingLeft: EngineError {
         EngineError(
             .invalidRequest,
-            "no token is left to choose at step \(generatedCount): badWords, badTokenIDs, minNewTokens and logits processors together forbid all"
+            "no token is left to choose at step \(generatedCount): responseFormat, badWords, badTokenIDs, minNewTokens and logitsProcessors together forbid all"
         )
     }
 
@@ -178,6 +233,13 @@ extension SequenceState {
 
         if choosing.stopTokens.contains(token) && !generation.ignoreEOS {
             finish(.stop)
+            return false
+        }
+        if choosing.matcher?.accept(token) == false {
+            finish(
+                .error,
+                error: EngineError(
+                    .deviceFailure, "token \(token) was chosen, which responseFormat does not allow at step \(generatedCount)"))
             return false
         }
         tokens.append(token)

@@ -43,8 +43,12 @@ package protocol StreamMark: AnyObject {
 package protocol DeviceSampler: AnyObject {
     /// `[lanes]` int32: the newest token of each lane; see ``Backend/gatherRows(_:indices:lanes:into:)``.
     var newest: Tensor { get }
-    /// Forgets a lane's history and marks `tokens` as seen by it, for the repetition penalty. Only lanes whose requests have one need it.
-    func begin(lane: Int, tokens: [Int32]) throws
+    /// `[lanes, ⌈V / 32⌉]` int32: which tokens a row may choose, see ``SamplingRow/mask``. The engine uploads them before it samples.
+    var masks: Tensor { get }
+    /// Forgets a lane's history and marks `tokens` as seen by it, for the repetition penalty. Only lanes whose requests have a penalty need it.
+    ///
+    /// - Parameter counted: tokens to count, for presence and frequency penalty; nil for lanes whose requests have none of those.
+    func begin(lane: Int, tokens: [Int32], counted: ArraySlice<Int32>?) throws
     /// Where the host finds chosen tokens: ``SamplingRow/result`` says at which place. Written by the device, valid after a mark.
     var results: UnsafePointer<Int32> { get }
     /// Places in ``results``: at least four times the lanes.
@@ -60,17 +64,21 @@ package protocol DeviceSampler: AnyObject {
     func sample(_ logits: Tensor, rows: Tensor, kind: SamplingKind) throws
 }
 
-/// What choosing has to be able to do.
-package enum SamplingKind: Int, Sendable, Hashable {
-    /// The likeliest token, no penalty.
+/// What choosing has to be able to do; each can do what those before it can.
+package enum SamplingKind: Int, Sendable, Hashable, Comparable {
+    /// The likeliest token, no penalty, no mask.
     case greedy
-    /// Everything: repetition penalty, temperature, top-k, top-p, min-p.
+    /// Masks, repetition penalty, temperature, top-k, top-p, min-p.
     case full
+    /// Presence and frequency penalties too, for which the device counts each lane's tokens.
+    case counted
+
+    package static func < (a: SamplingKind, b: SamplingKind) -> Bool { a.rawValue < b.rawValue }
 }
 
 /// How one row of logits becomes a token, as ``words`` words on the device.
 package struct SamplingRow: Sendable, Equatable {
-    package static let words = 12
+    package static let words = 16
 
     /// Where the token goes; negative: nowhere (a padding row).
     package var lane: Int32
@@ -86,6 +94,10 @@ package struct SamplingRow: Sendable, Equatable {
     package var step: Int32 = 0
     /// The place in ``DeviceSampler/results``. It is data, so a recorded call writes to another place in each replay.
     package var result: Int32
+    package var presencePenalty: Float = 0
+    package var frequencyPenalty: Float = 0
+    /// Row of ``DeviceSampler/masks`` (bit i of word w set: token 32 w + i may be chosen); negative: every token may.
+    package var mask: Int32 = -1
 
     package init(lane: Int32, result: Int32) {
         self.lane = lane
@@ -95,10 +107,13 @@ package struct SamplingRow: Sendable, Equatable {
     /// A row that chooses nothing.
     package static let padding = SamplingRow(lane: -1, result: -1)
 
-    /// Whether ``SamplingKind/greedy`` is not enough.
-    package var needsFullSampling: Bool { temperature > 0 || repetitionPenalty != 1 }
+    package var kind: SamplingKind {
+        if presencePenalty != 0 || frequencyPenalty != 0 { return .counted }
+        return temperature > 0 || repetitionPenalty != 1 || mask >= 0 ? .full : .greedy
+    }
 
-    /// The words as a kernel reads them: lane, temperature, topK, topP, minP, repetitionPenalty, seed (low, high), step, result, two unused.
+    /// The words as a kernel reads them: lane, temperature, topK, topP, minP, repetitionPenalty, seed (low, high), step, result,
+    /// presencePenalty, frequencyPenalty, mask, three unused.
     package func append(to words: inout [Int32]) {
         words.append(lane)
         words.append(Int32(bitPattern: temperature.bitPattern))
@@ -110,7 +125,9 @@ package struct SamplingRow: Sendable, Equatable {
         words.append(Int32(truncatingIfNeeded: seed >> 32))
         words.append(step)
         words.append(result)
-        words.append(0)
-        words.append(0)
+        words.append(Int32(bitPattern: presencePenalty.bitPattern))
+        words.append(Int32(bitPattern: frequencyPenalty.bitPattern))
+        words.append(mask)
+        for _ in 0..<3 { words.append(0) }
     }
 }

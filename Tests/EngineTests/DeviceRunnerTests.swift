@@ -58,14 +58,109 @@ struct DeviceRunnerTests {
         #expect(late.replayCount > 0)
     }
 
-    /// A request that wants logprobs makes the host choose for as long as it runs; the others change over and back, penalties included.
+    /// Everything that the host takes part in, beside requests that stay on the device.
     @Test func requestsThatNeedTheHostMixWithOthers() throws {
-        let scored = GenerationConfig(maxNewTokens: 4, logprobs: 2)
-        let configs = variety + [scored] + variety
-        let expected = try responses(try core(ReferenceBackend()), requests(configs))
-        let answers = try responses(try core(LateBackend()), requests(configs))
-        for index in configs.indices { #expect(answers[index]?.tokenIDs == expected[index]?.tokenIDs, "request \(index)") }
-        #expect(answers[variety.count]?.logprobs == expected[variety.count]?.logprobs)
+        var masked = GenerationConfig(maxNewTokens: 10, temperature: 1.1, topK: 0, randomSeed: 8, badWords: ["abc", "q"])
+        masked.presencePenalty = 1
+        var processed = GenerationConfig(maxNewTokens: 8)
+        processed.logitsProcessors = [LogitsProcessor { logits, tokens in logits[tokens[tokens.count - 1]] -= 9 }]
+        let ofHost = [
+            GenerationConfig(maxNewTokens: 4, logprobs: 2), masked, GenerationConfig(maxNewTokens: 6, minNewTokens: 3),
+            GenerationConfig(maxNewTokens: 3, outputLogits: .all, outputLastHiddenState: .generation), processed,
+            GenerationConfig(maxNewTokens: 0, promptLogprobs: 1), GenerationConfig(maxNewTokens: 9, frequencyPenalty: 3),
+        ]
+        let configs = variety + ofHost + variety + ofHost.reversed()
+        let expected = try responses(try core(ReferenceBackend(), batch: 5), requests(configs))
+        let answers = try responses(try core(LateBackend(), batch: 5), requests(configs))
+        for index in configs.indices {
+            #expect(answers[index]?.error == nil && answers[index]?.tokenIDs == expected[index]?.tokenIDs, "request \(index)")
+            #expect(answers[index]?.logprobs == expected[index]?.logprobs)
+            #expect(answers[index]?.logits == expected[index]?.logits)
+            #expect(answers[index]?.lastHiddenState == expected[index]?.lastHiddenState)
+            #expect(answers[index]?.promptLogprobs == expected[index]?.promptLogprobs)
+        }
+    }
+
+    @Test func onlyRowsThatTheHostMustSeeAreDownloaded() throws {
+        let late = LateBackend()
+        let plain = GenerationConfig(maxNewTokens: 10)
+        let configs = [
+            plain, GenerationConfig(maxNewTokens: 6, logprobs: 1), plain, GenerationConfig(maxNewTokens: 8, badTokenIDs: [2]),
+        ]
+        _ = try responses(try core(late), requests(configs))
+        #expect(late.downloads == [Int](repeating: 97, count: 6))
+        #expect(late.replayCount >= 8, "choices that follow their pass leave its recording in use")
+    }
+
+    // MARK: Guides
+
+    /// Allows tokens that are 1 to 9 above the newest one (modulo 90, so never 90 and up), and the stop token 96 after `length` tokens.
+    private struct Climb: TokenGuide {
+        var length = Int.max
+        var stop: Int32 = 96
+        func makeMatcher() -> any TokenMatcher { Matcher(guide: self) }
+
+        struct Matcher: TokenMatcher {
+            let guide: Climb
+            var newest: Int32 = 0
+            var count = 0
+            var isComplete: Bool { count >= guide.length }
+            func allows(_ token: Int32) -> Bool {
+                isComplete ? token == guide.stop : (1...9).contains((token - newest + 90) % 90) && token < 90
+            }
+            mutating func fillMask(_ mask: UnsafeMutableBufferPointer<UInt32>) {
+                mask.update(repeating: 0)
+                for token in 0..<Int32(97) where allows(token) { mask[Int(token >> 5)] |= 1 << UInt32(token & 31) }
+            }
+            mutating func accept(_ token: Int32) -> Bool {
+                guard allows(token) else { return false }
+                newest = token
+                count += 1
+                return true
+            }
+        }
+    }
+
+    private func climbs(_ tokens: [Int32]) -> Bool {
+        zip([0] + tokens, tokens).allSatisfy { (1...9).contains(($1 - $0 + 90) % 90) }
+    }
+
+    @Test(arguments: [false, true]) func aGuideIsFollowedBesideFreeRequests(late: Bool) throws {
+        var guided = GenerationConfig(maxNewTokens: 20)
+        guided.logprobs = 1
+        let configs = [
+            GenerationConfig(maxNewTokens: 12), GenerationConfig(maxNewTokens: 25),
+            GenerationConfig(maxNewTokens: 25, temperature: 3, topK: 0, randomSeed: 3), guided,
+            GenerationConfig(maxNewTokens: 25, repetitionPenalty: 1.5, presencePenalty: 1),
+        ]
+        var requests = requests(configs)
+        for index in 1..<5 { requests[index].guide = Climb() }
+        let answers = try responses(try core(late ? LateBackend() : ReferenceBackend(), batch: 8), requests)
+        let expected = try responses(try core(ReferenceBackend(), batch: 1), requests)
+        for index in configs.indices {
+            #expect(answers[index]?.tokenIDs == expected[index]?.tokenIDs)
+            #expect(answers[index]?.tokenIDs.count == configs[index].maxNewTokens)
+            #expect(try climbs(#require(answers[index]).tokenIDs) == (index > 0))
+        }
+    }
+
+    @Test(arguments: [false, true], [false, true]) func aGuidedResponseEndsWhereItsRuleDoes(late: Bool, hasStop: Bool) throws {
+        var requests = requests([GenerationConfig(maxNewTokens: 30, stopTokenIDs: hasStop ? [96] : [])])
+        // Without a stop token nothing is left to choose, and the response is complete.
+        requests[0].guide = Climb(length: 7, stop: hasStop ? 96 : 200)
+        let response = try #require(try responses(try core(late ? LateBackend() : ReferenceBackend()), requests)[0])
+        #expect(response.tokenIDs.count == 7 && climbs(response.tokenIDs))
+        #expect(response.finishReason == .stop && response.error == nil)
+        // A minimum that the rule cannot reach gives way.
+        requests[0].generation.minNewTokens = 20
+        let short = try #require(try responses(try core(late ? LateBackend() : ReferenceBackend()), requests)[0])
+        #expect(short.tokenIDs == response.tokenIDs && short.finishReason == .stop)
+    }
+
+    @Test func aGuideAndNoEndContradictEachOther() throws {
+        var request = requests([GenerationConfig(ignoreEOS: true)])[0]
+        request.guide = Climb()
+        #expect(throws: EngineError.self) { try core(ReferenceBackend()).submit(request) { _ in } }
     }
 
     @Test func aStepIsRecordedOnceForEachSize() throws {

@@ -14,6 +14,8 @@ final class LateBackend: AsynchronousBackend {
     private var recording: [() throws -> Void]?
     private(set) var recordedCount = 0
     private(set) var replayCount = 0
+    /// Tensors that the host has read, by their number of elements.
+    private(set) var downloads: [Int] = []
 
     var device: Device { .cuda(0) }
     var activationType: DType { .float32 }
@@ -66,6 +68,7 @@ final class LateBackend: AsynchronousBackend {
     }
 
     func download(_ tensor: Tensor, into bytes: UnsafeMutableRawBufferPointer) throws {
+        downloads.append(tensor.count)
         try drain()
         try reference.download(tensor, into: bytes)
     }
@@ -109,7 +112,9 @@ final class LateBackend: AsynchronousBackend {
 
     func mark() throws -> any StreamMark { Mark(self) }
 
-    func makeSampler(lanes: Int, vocabularySize: Int) throws -> any DeviceSampler { LateSampler(self, lanes: lanes) }
+    func makeSampler(lanes: Int, vocabularySize: Int) throws -> any DeviceSampler {
+        LateSampler(self, lanes: lanes, vocabularySize: vocabularySize)
+    }
 
     // MARK: What these tests' models do not use
 
@@ -163,19 +168,25 @@ final class LateBackend: AsynchronousBackend {
 /// The host's sampler, run late.
 final class LateSampler: DeviceSampler {
     private let backend: LateBackend
-    private let owner: any DeviceBuffer
+    private let owners: [any DeviceBuffer]
     private var history: [TokenHistory]
+    /// Lanes that began with counts since their last owner.
+    private var counts: [Bool]
     private let memory: UnsafeMutablePointer<Int32>
 
     let newest: Tensor
+    let masks: Tensor
     let resultCount: Int
     var results: UnsafePointer<Int32> { UnsafePointer(memory) }
 
-    init(_ backend: LateBackend, lanes: Int) {
+    init(_ backend: LateBackend, lanes: Int, vocabularySize: Int) {
         self.backend = backend
-        owner = ReferenceBackend().allocateOrEmpty(4 * lanes)
-        newest = Tensor(pointer: owner.pointer, dtype: .int32, shape: Shape(lanes))
+        let words = (vocabularySize + 31) / 32
+        owners = [4 * lanes, 4 * lanes * words].map { ReferenceBackend().allocateOrEmpty($0) }
+        newest = Tensor(pointer: owners[0].pointer, dtype: .int32, shape: Shape(lanes))
+        masks = Tensor(pointer: owners[1].pointer, dtype: .int32, shape: Shape(lanes, words))
         history = Array(repeating: TokenHistory(), count: lanes)
+        counts = Array(repeating: false, count: lanes)
         resultCount = 4 * lanes
         memory = .allocate(capacity: resultCount)
         memory.initialize(repeating: -7, count: resultCount)
@@ -183,28 +194,42 @@ final class LateSampler: DeviceSampler {
 
     deinit { memory.deallocate() }
 
-    func begin(lane: Int, tokens: [Int32]) throws {
+    func begin(lane: Int, tokens: [Int32], counted: ArraySlice<Int32>?) throws {
         var history = TokenHistory()
         tokens.forEach { history.read($0) }
-        backend.enqueue { [history] in self.history[lane] = history }
+        counted?.forEach { history.generated($0) }
+        backend.enqueue { [history] in
+            self.history[lane] = history
+            self.counts[lane] = counted != nil
+        }
     }
 
     func sample(_ logits: Tensor, rows: Tensor, kind: SamplingKind) throws {
         backend.enqueue {
             for row in 0..<logits.rows {
                 let words = rows.int32s + row * SamplingRow.words
-                let (lane, result) = (Int(words[0]), Int(words[9]))
+                let (lane, result, mask) = (Int(words[0]), Int(words[9]), Int(words[12]))
                 guard lane >= 0 else { continue }
                 func float(_ index: Int) -> Float { Float(bitPattern: UInt32(bitPattern: words[index])) }
                 var config = GenerationConfig(temperature: float(1), topP: float(3), topK: Int(words[2]), minP: float(4))
                 config.repetitionPenalty = float(5)
-                let needsAll = config.temperature > 0 || config.repetitionPenalty != 1
-                precondition(kind == .full || !needsAll, "a row asks for more than the call was recorded for")
+                config.presencePenalty = float(10)
+                config.frequencyPenalty = float(11)
+                let needsAll = config.temperature > 0 || config.repetitionPenalty != 1 || mask >= 0
+                precondition(kind >= .full || !needsAll, "a row asks for more than the call was made for")
+                precondition(
+                    !config.countsTokens || (kind == .counted && self.counts[lane]), "a row has penalties and nobody counts")
                 let seed = UInt64(UInt32(bitPattern: words[6])) | UInt64(UInt32(bitPattern: words[7])) << 32
                 var sampler = Sampler(config: config, seed: seed)
                 let values = UnsafeMutableBufferPointer(
                     start: (logits.pointer + row * logits.rowStride * 4).assumingMemoryBound(to: Float.self), count: logits.width)
                 sampler.penalize(values, self.history[lane])
+                if mask >= 0 {
+                    let bits = self.masks.rows(mask..<mask + 1).int32s
+                    for token in values.indices where bits[token >> 5] >> Int32(token & 31) & 1 == 0 {
+                        values[token] = -.infinity
+                    }
+                }
                 let token = sampler.choose(UnsafeBufferPointer(values), step: Int(words[8]))
                 self.newest.int32s[lane] = token
                 self.history[lane].generated(token)

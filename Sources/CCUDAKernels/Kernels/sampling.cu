@@ -1,4 +1,4 @@
-// Tokens from logits, as Engine/Sampler.swift chooses them (transformers 5.17.0's processors): repetition penalty, temperature, top-k, top-p,
+// Tokens from logits, as Engine/Sampler.swift chooses them (transformers 5.17.0's processors): penalties, mask, temperature, top-k, top-p,
 // min-p, in that order, then a walk over what is left, likeliest first.
 //
 // The blocks of a cluster share a row; each keeps its part in shared memory, so logits are read once. Nothing is sorted: every step of the
@@ -291,7 +291,11 @@ __device__ __forceinline__ void sample(const vlm_cuda_sample &p, float *cache, S
     const int begin = min(rank * share, units), end = min(begin + share, units);
     const int first = max(begin * 4 - ahead, 0), last = max(min(end * 4 - ahead, p.vocabulary), first);
     const bool penalized = is_full && choice.repetition_penalty != 1;
+    const bool counted = is_full && p.counts && (choice.presence_penalty != 0 || choice.frequency_penalty != 0);
+    const bool masked = is_full && choice.mask >= 0 && choice.mask < p.lanes;
     const uint32_t *seen = p.seen + (int64_t)choice.lane * p.seen_words;
+    const uint16_t *counts = p.counts + (counted ? (int64_t)choice.lane * p.vocabulary : 0);
+    const uint32_t *mask = p.masks + (masked ? (int64_t)choice.mask * p.seen_words : 0);
     float best = -infinity;
     int best_id = 0;
 #pragma unroll 4
@@ -308,11 +312,17 @@ __device__ __forceinline__ void sample(const vlm_cuda_sample &p, float *cache, S
         for (int i = 0; i < 4; i++) {
             const int token = id + i;
             if (token < 0 || token >= p.vocabulary) continue;
-            if (penalized && (seen[token >> 5] >> (token & 31) & 1)) {
+            if (penalized && (seen[token >> 5] >> (token & 31) & 1))
                 x[i] = x[i] < 0 ? x[i] * choice.repetition_penalty : x[i] / choice.repetition_penalty;
-                if (!p.is_cached) logits[token] = x[i];
-            }
-            if (is_full && p.is_cached) cache[token - first] = x[i];
+            // Rounded as the host rounds, which does not fuse.
+            if (counted && counts[token] > 0)
+                x[i] = __fsub_rn(
+                    x[i], __fadd_rn(choice.presence_penalty, __fmul_rn(choice.frequency_penalty, (float)counts[token])));
+            if (masked && !(mask[token >> 5] >> (token & 31) & 1)) x[i] = -infinity;
+            if (is_full && p.is_cached)
+                cache[token - first] = x[i];
+            else if (penalized || counted || masked)
+                logits[token] = x[i];
             if (x[i] > best) {
                 best = x[i];
                 best_id = token;
@@ -345,7 +355,13 @@ __device__ __forceinline__ void sample(const vlm_cuda_sample &p, float *cache, S
     if (rank == 0 && threadIdx.x == 0) {
         const int token = is_finite && chosen != none ? id_of(chosen) : -1;
         p.newest[choice.lane] = token;
-        if (token >= 0) atomicOr(p.seen + (int64_t)choice.lane * p.seen_words + (token >> 5), 1u << (token & 31));
+        if (token >= 0) {
+            atomicOr(p.seen + (int64_t)choice.lane * p.seen_words + (token >> 5), 1u << (token & 31));
+            if (is_full && p.counts) {
+                uint16_t &count = p.counts[(int64_t)choice.lane * p.vocabulary + token];
+                if (count < 0xffff) count++;
+            }
+        }
         if (choice.result >= 0 && choice.result < p.result_count) {
             p.results[choice.result] = token;
             __threadfence_system();

@@ -27,7 +27,11 @@ typedef struct {
     int32_t step;
     /// Place in `results`; negative: none.
     int32_t result;
-    int32_t unused[2];
+    float presence_penalty;
+    float frequency_penalty;
+    /// Row of `masks`; negative: none.
+    int32_t mask;
+    int32_t unused[3];
 } vlm_cuda_sampling_row;
 
 /// Chooses a token for each row. Grid (cluster, n), `cluster` blocks to a row.
@@ -42,6 +46,10 @@ typedef struct {
     int32_t *results;
     /// `[lanes, seen_words]`: bit i of word w is token 32 w + i, whether prompt or response have it.
     uint32_t *seen;
+    /// `[lanes, V]`: how often the response has each token; null: nothing is counted and no row asks for it.
+    uint16_t *counts;
+    /// `[lanes, seen_words]`: bit i of word w is token 32 w + i, whether it may be chosen.
+    const uint32_t *masks;
     int64_t stride;
     int32_t vocabulary;
     int32_t lanes;
