@@ -1,3 +1,4 @@
+import CCPUKernels
 package import Tensors
 
 #if canImport(Glibc)
@@ -79,6 +80,9 @@ extension CPUBackend {
         weightBlock = (block, used + (byteCount + alignment - 1) / alignment * alignment)
         return BufferPart(of: block, offset: used, byteCount: byteCount)
     }
+
+    /// Gives memory of the process that was freed back to the system, where the allocator keeps it for later.
+    package static func returnFreeMemory() { vlm_return_free_memory() }
 
     /// Page-aligned zeroed memory.
     package func allocate(byteCount: Int, purpose: String) throws -> any DeviceBuffer {

@@ -10,6 +10,8 @@ public struct GenerationConfig: Sendable, Equatable {
         case generation
     }
 
+    /// Responses to each prompt, which is computed once. The first one is what it would be alone; the others draw other random numbers.
+    public var n: Int
     /// Most tokens to generate; nil fills the session, 0 only reads the prompt.
     public var maxNewTokens: Int?
     /// Nothing ends the response before this many tokens: end-of-sequence and stop tokens cannot be chosen, stop words and repeated
@@ -68,13 +70,15 @@ public struct GenerationConfig: Sendable, Equatable {
 
     /// Greedy decoding of up to 512 tokens, unless said otherwise.
     public init(
-        maxNewTokens: Int? = 512, minNewTokens: Int = 0, temperature: Float = 0, topP: Float = 1, topK: Int = 50, minP: Float = 0,
+        n: Int = 1, maxNewTokens: Int? = 512, minNewTokens: Int = 0, temperature: Float = 0, topP: Float = 1, topK: Int = 50,
+        minP: Float = 0,
         repetitionPenalty: Float = 1, presencePenalty: Float = 0, frequencyPenalty: Float = 0, randomSeed: UInt64? = nil,
         ignoreEOS: Bool = false, stopWords: [String] = [], stopTokenIDs: [Int32] = [], badWords: [String] = [],
         badTokenIDs: [Int32] = [], includeStopWord: Bool = false, repetitionNgramSize: Int = 0, repetitionNgramThreshold: Int = 0,
         logitsProcessors: [LogitsProcessor] = [], skipSpecialTokens: Bool = true, logprobs: Int? = nil,
         promptLogprobs: Int? = nil, outputLogits: OutputScope? = nil, outputLastHiddenState: OutputScope? = nil
     ) {
+        self.n = n
         self.maxNewTokens = maxNewTokens
         self.minNewTokens = minNewTokens
         self.temperature = temperature
@@ -111,6 +115,7 @@ public struct GenerationConfig: Sendable, Equatable {
         func require(_ condition: Bool, _ option: String, _ rule: String) throws(EngineError) {
             if !condition { throw EngineError(.invalidRequest, "\(option) \(rule)") }
         }
+        try require((1...1024).contains(n), "n", "must be between 1 and 1024, not \(n)")
         try require(maxNewTokens.map { $0 >= 0 } ?? true, "maxNewTokens", "must not be negative")
         try require(minNewTokens >= 0, "minNewTokens", "must not be negative")
         try require(minNewTokens <= maxNewTokens ?? .max, "minNewTokens", "must not exceed maxNewTokens")

@@ -13,4 +13,12 @@ package struct RandomSource: Sendable {
         z ^= z >> 31
         return Double(z >> 11) * 0x1p-53
     }
+
+    /// The seed of one of several streams of random numbers that follow from one seed (SplitMix64's finaliser over seed and stream).
+    package static func seed(_ seed: UInt64, of stream: Int) -> UInt64 {
+        var z = seed ^ (0xD134_2543_DE82_EF95 &* (UInt64(truncatingIfNeeded: stream) &+ 1))
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
 }

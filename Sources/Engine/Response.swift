@@ -87,6 +87,8 @@ public struct Response: Sendable {
     public package(set) var finishReason: FinishReason = .error
     /// Place of the prompt in its batch.
     public package(set) var index: Int = 0
+    /// Which of the prompt's responses this is, where ``GenerationConfig/n`` asks for several.
+    public package(set) var choice: Int = 0
     /// One entry for each token, when asked for.
     public package(set) var logprobs: [TokenLogprobs]?
     /// The prompt's own log-probabilities, when asked for: entry i is the token at i + 1, given the tokens up to i, so there is one less
@@ -107,9 +109,10 @@ public struct Response: Sendable {
     package init() {}
 
     /// The response of a request that never ran.
-    package static func failed(_ error: any Error, index: Int) -> Response {
+    package static func failed(_ error: any Error, index: Int, choice: Int = 0) -> Response {
         var response = Response()
         response.index = index
+        response.choice = choice
         response.error = error
         return response
     }
@@ -128,16 +131,20 @@ public struct ResponsePiece: Sendable {
     public package(set) var logprobs: [TokenLogprobs]
     /// Place of the prompt in its batch.
     public package(set) var index: Int
+    /// Which of the prompt's responses it belongs to, where ``GenerationConfig/n`` asks for several.
+    public package(set) var choice: Int
     /// The whole response, in the last piece.
     public package(set) var response: Response?
 
     package init(
-        text: String = "", tokenIDs: [Int32] = [], logprobs: [TokenLogprobs] = [], index: Int = 0, response: Response? = nil
+        text: String = "", tokenIDs: [Int32] = [], logprobs: [TokenLogprobs] = [], index: Int = 0, choice: Int = 0,
+        response: Response? = nil
     ) {
         self.text = text
         self.tokenIDs = tokenIDs
         self.logprobs = logprobs
         self.index = index
+        self.choice = choice
         self.response = response
     }
 }

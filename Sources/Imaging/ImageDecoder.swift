@@ -1,3 +1,5 @@
+import CImageCodecs
+
 /// Turns the bytes of a picture file into pixels.
 ///
 /// The result equals `PIL.ImageOps.exif_transpose(PIL.Image.open(file)).convert("RGB")` byte for byte, which is what
@@ -28,6 +30,24 @@ package enum ImageDecoder {
             throw ImageError(.unsupported, "it is \(name), which is not decoded", fix: convert)
         case .unknown:
             throw ImageError(.unrecognized, "its first bytes belong to no known picture format", fix: convert)
+        }
+    }
+
+    /// The pixels that decoding allocates, by the file's header; the most that `limits` allow where only decoding tells, and 0 for bytes that
+    /// cannot be decoded.
+    package static func pixelCount(_ bytes: [UInt8], limits: ImageLimits) -> Int {
+        bytes.withUnsafeBytes { buffer in
+            func pixels(_ read: CodecGlue.HeaderReader) -> Int {
+                guard let header = try? CodecGlue.header(buffer, limits: limits, read: read) else { return 0 }
+                return Int(header.width) * Int(header.height)
+            }
+            switch ImageFormat(buffer) {
+            case .jpeg: return pixels(cimage_jpeg_header)
+            case .png: return pixels(cimage_png_header)
+            case .webp: return pixels(cimage_webp_header)
+            case .gif, .bmp: return limits.maxPixels
+            case .unsupported, .unknown: return 0
+            }
         }
     }
 

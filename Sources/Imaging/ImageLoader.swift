@@ -18,21 +18,12 @@ package struct ImageLoader: Sendable {
     /// - Parameter index: the picture's position in the prompt, for errors.
     /// - Throws: ``ImageError`` that names the index and the source. Cancelling the task ends a fetch within about a second.
     package func load(_ source: ImageSource, index: Int? = nil) async throws(ImageError) -> RGBImage {
-        try await loadCounting(source, index: index).image
-    }
-
-    /// Loads one picture, and says how many bytes of a file, body or data URL were decoded: 0 where pixels were given.
-    package func loadCounting(
-        _ source: ImageSource, index: Int? = nil
-    ) async throws(ImageError) -> (image: RGBImage, byteCount: Int) {
         let flag = CancellationFlag()
-        let result: Result<(image: RGBImage, byteCount: Int), ImageError> = await withTaskCancellationHandler {
+        let result: Result<RGBImage, ImageError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 Self.queue.async {
                     continuation.resume(
-                        returning: Result { () throws(ImageError) in
-                            try loadCountingBlocking(source, index: index) { flag.isSet }
-                        })
+                        returning: Result { () throws(ImageError) in try loadBlocking(source, index: index) { flag.isSet } })
                 }
             }
         } onCancel: {
@@ -45,22 +36,69 @@ package struct ImageLoader: Sendable {
     package func loadBlocking(
         _ source: ImageSource, index: Int? = nil, isCancelled: @escaping @Sendable () -> Bool = { false }
     ) throws(ImageError) -> RGBImage {
-        try loadCountingBlocking(source, index: index, isCancelled: isCancelled).image
+        try decodeBlocking(try readBlocking(source, index: index, isCancelled: isCancelled), index: index, name: source.name)
     }
 
-    private func loadCountingBlocking(
-        _ source: ImageSource, index: Int?, isCancelled: @escaping @Sendable () -> Bool
-    ) throws(ImageError) -> (image: RGBImage, byteCount: Int) {
-        do throws(ImageError) {
-            if case .image(let image) = source {
-                try limits.check(width: image.width, height: image.height)
-                return (image, 0)
+    /// Gets the bytes of a file, an address or a data URL; pixels stay as they are. Nothing is decoded.
+    ///
+    /// - Parameter index: the picture's position in the prompt, for errors.
+    /// - Returns: `data` or `image`, which hold all there is of the picture.
+    /// - Throws: ``ImageError`` that names the index and the source. Cancelling the task ends a fetch within about a second.
+    package func read(_ source: ImageSource, index: Int? = nil) async throws(ImageError) -> ImageSource {
+        switch source {
+        case .data, .image: return source
+        case .path, .url: break
+        }
+        let flag = CancellationFlag()
+        let result: Result<ImageSource, ImageError> = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                Self.queue.async {
+                    continuation.resume(
+                        returning: Result { () throws(ImageError) in try readBlocking(source, index: index) { flag.isSet } })
+                }
             }
+        } onCancel: {
+            flag.set()
+        }
+        return try result.get()
+    }
+
+    private func readBlocking(
+        _ source: ImageSource, index: Int?, isCancelled: @escaping @Sendable () -> Bool
+    ) throws(ImageError) -> ImageSource {
+        do throws(ImageError) {
+            if case .image = source { return source }
             let bytes = try bytes(of: source, isCancelled: isCancelled)
             guard !isCancelled() else { throw ImageError.cancelled }
-            return (try ImageDecoder.decode(bytes, limits: limits), bytes.count)
+            return .data(bytes)
         } catch {
             throw error.locating(index: index, source: source.name)
+        }
+    }
+
+    /// Decodes what ``read(_:index:)`` gave, on the calling thread.
+    ///
+    /// - Parameter name: what errors call the picture.
+    package func decodeBlocking(_ source: ImageSource, index: Int? = nil, name: String) throws(ImageError) -> RGBImage {
+        do throws(ImageError) {
+            switch source {
+            case .image(let image):
+                try limits.check(width: image.width, height: image.height)
+                return image
+            case .data(let bytes): return try ImageDecoder.decode(bytes, limits: limits)
+            case .path, .url: return try decodeBlocking(readBlocking(source, index: index) { false }, index: index, name: name)
+            }
+        } catch {
+            throw error.locating(index: index, source: name)
+        }
+    }
+
+    /// Bytes of memory that decoding takes, by the picture's header.
+    package func decodedBytes(_ source: ImageSource) -> Int {
+        switch source {
+        case .image: 0
+        case .data(let bytes): 3 * ImageDecoder.pixelCount(bytes, limits: limits)
+        case .path, .url: 3 * limits.maxPixels
         }
     }
 

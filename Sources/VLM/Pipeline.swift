@@ -1,5 +1,7 @@
+import CPUBackend
 public import Engine
 public import Imaging
+import Synchronization
 import Text
 
 /// A model ready to answer: load it once, ask it often, from any task.
@@ -9,11 +11,25 @@ import Text
 ///     print(answer.text)
 ///     try await pipeline.close()
 public final class Pipeline: Sendable {
-    /// What the pipeline was made from, and where its memory goes.
-    package let setup: PipelineSetup
+    /// What belongs to the model that is loaded, and changes when another is.
+    private struct Loaded {
+        let setup: PipelineSetup
+        let preparer: RequestPreparer
+        /// Sequences that run together.
+        let maxBatchSize: Int
+    }
+
     package let engine: Engine
-    private let preparer: RequestPreparer
-    private let observer: PipelineObserver
+    let observer: PipelineObserver
+    private let loaded: Mutex<Loaded>
+
+    /// What the pipeline was made from, and where its memory goes.
+    package var setup: PipelineSetup { loaded.withLock { $0.setup } }
+    var preparer: RequestPreparer { loaded.withLock { $0.preparer } }
+    var maxBatchSize: Int { loaded.withLock { $0.maxBatchSize } }
+
+    /// The model as it was asked for.
+    public var model: String { setup.name }
 
     /// Loads a model.
     ///
@@ -31,20 +47,44 @@ public final class Pipeline: Sendable {
     ) async throws {
         let setup = try PipelineSetup(model: model, engineConfig: engineConfig, visionConfig: visionConfig, options: options)
         let engine = Engine()
-        let prompting = try await engine.start { try setup.makeCore(progress: progress) }
-        self.setup = setup
+        loaded = Mutex(try await Self.start(engine, setup, progress))
         self.engine = engine
-        preparer = try RequestPreparer(setup: setup, model: prompting)
         observer = PipelineObserver(options.observability, model: model) { try await engine.statistics() }
+    }
+
+    private static func start(
+        _ engine: Engine, _ setup: PipelineSetup, _ progress: (@Sendable (Double) -> Void)?
+    ) async throws -> Loaded {
+        let (prompting, maxBatchSize) = try await engine.start {
+            let (core, prompting) = try setup.makeCore(progress: progress)
+            return (core, (prompting, core.plan.maxBatchSize))
+        }
+        do {
+            return Loaded(
+                setup: setup, preparer: try RequestPreparer(setup: setup, model: prompting), maxBatchSize: maxBatchSize)
+        } catch {
+            await engine.close()
+            throw error
+        }
     }
 
     // MARK: One prompt
 
     /// Answers one prompt.
     ///
+    /// - Parameters:
+    ///   - generation: how; ``GenerationConfig/n`` must be 1, see ``responses(to:generation:options:)``.
+    ///   - options: its priority, its time, what its chat template is told.
     /// - Throws: what was wrong with the prompt or its images, or what failed.
-    public func callAsFunction(_ prompt: Prompt, generation: GenerationConfig = .init()) async throws -> Response {
-        for try await piece in stream(prompt, generation: generation) {
+    public func callAsFunction(
+        _ prompt: Prompt, generation: GenerationConfig = .init(), options: RequestOptions = .init()
+    ) async throws -> Response {
+        guard generation.n == 1 else {
+            throw EngineError(
+                .invalidRequest, "n is \(generation.n) and one response is wanted; call responses(to:), or give a list of prompts"
+            )
+        }
+        for try await piece in stream(prompt, generation: generation, options: options) {
             guard let response = piece.response else { continue }
             if let error = response.error { throw error }
             return response
@@ -60,14 +100,33 @@ public final class Pipeline: Sendable {
     }
 
     /// Answers the last message of a conversation.
-    public func callAsFunction(_ messages: [ChatMessage], generation: GenerationConfig = .init()) async throws -> Response {
-        try await self(.messages(messages), generation: generation)
+    public func callAsFunction(
+        _ messages: [ChatMessage], generation: GenerationConfig = .init(), options: RequestOptions = .init()
+    ) async throws -> Response {
+        try await self(.messages(messages), generation: generation, options: options)
     }
 
-    /// Answers one prompt piece by piece. Dropping the stream cancels the request.
-    public func stream(_ prompt: Prompt, generation: GenerationConfig = .init()) -> AsyncThrowingStream<ResponsePiece, any Error>
-    {
-        stream([prompt], generation: generation, failsAlone: false)
+    /// Answers one prompt as often as ``GenerationConfig/n`` says; the prompt is computed once.
+    ///
+    /// The first response is what it would be alone. The others have seeds that follow from the first one's, so a seed fixes them all.
+    ///
+    /// - Throws: what was wrong with the prompt or its images, or what failed for any of them.
+    public func responses(
+        to prompt: Prompt, generation: GenerationConfig, options: RequestOptions = .init()
+    ) async throws -> [Response] {
+        let responses = try await self([prompt], generation: generation, options: options)
+        for response in responses {
+            if let error = response.error { throw error }
+        }
+        return responses
+    }
+
+    /// Answers one prompt piece by piece; ``ResponsePiece/choice`` tells which response a piece belongs to where
+    /// ``GenerationConfig/n`` asks for several. Dropping the stream cancels the request.
+    public func stream(
+        _ prompt: Prompt, generation: GenerationConfig = .init(), options: RequestOptions = .init()
+    ) -> AsyncThrowingStream<ResponsePiece, any Error> {
+        stream([prompt], generations: [generation], options: options, failsAlone: false)
     }
 
     /// Answers a text with pictures piece by piece.
@@ -81,92 +140,61 @@ public final class Pipeline: Sendable {
 
     /// Answers several prompts as one batch; the text of each is what it would be alone.
     ///
-    /// A prompt that fails has the finish reason `error` and its ``Response/error``; the others finish.
+    /// A prompt that fails has the finish reason `error` and its ``Response/error``; the others finish. Any number of prompts may be
+    /// given: as many are prepared and submitted as keep the engine busy.
     ///
     /// - Parameters:
-    ///   - prompts: answered in any order, returned in this one.
+    ///   - prompts: answered in any order, returned in this one; each ``GenerationConfig/n`` times.
     ///   - generation: the same for all.
+    ///   - options: likewise.
     ///   - finished: called after each response with how many are done.
     public func callAsFunction(
-        _ prompts: [Prompt], generation: GenerationConfig = .init(), finished: (@Sendable (Int) -> Void)? = nil
+        _ prompts: [Prompt], generation: GenerationConfig = .init(), options: RequestOptions = .init(),
+        finished: (@Sendable (Int) -> Void)? = nil
     ) async throws -> [Response] {
-        var responses = [Response?](repeating: nil, count: prompts.count)
-        var count = 0
-        for try await piece in stream(prompts, generation: generation) {
+        try await self(
+            prompts, generation: Array(repeating: generation, count: prompts.count), options: options, finished: finished)
+    }
+
+    /// Answers several prompts as one batch, each in its own way.
+    ///
+    /// - Parameter generation: one for each prompt.
+    /// - Throws: ``EngineError`` when there are more or fewer than prompts.
+    public func callAsFunction(
+        _ prompts: [Prompt], generation: [GenerationConfig], options: RequestOptions = .init(),
+        finished: (@Sendable (Int) -> Void)? = nil
+    ) async throws -> [Response] {
+        var responses: [Response] = []
+        for try await piece in stream(prompts, generation: generation, options: options) {
             guard let response = piece.response else { continue }
-            responses[response.index] = response
-            count += 1
-            finished?(count)
+            responses.append(response)
+            finished?(responses.count)
         }
         try Task.checkCancellation()
-        return responses.compactMap { $0 }
+        return responses.sorted { ($0.index, $0.choice) < ($1.index, $1.choice) }
     }
 
     /// Answers several prompts piece by piece, interleaved; ``ResponsePiece/index`` tells whose a piece is.
     public func stream(
-        _ prompts: [Prompt], generation: GenerationConfig = .init()
+        _ prompts: [Prompt], generation: GenerationConfig = .init(), options: RequestOptions = .init()
     ) -> AsyncThrowingStream<ResponsePiece, any Error> {
-        stream(prompts, generation: generation, failsAlone: true)
+        stream(prompts, generation: Array(repeating: generation, count: prompts.count), options: options)
     }
 
-    private func stream(
-        _ prompts: [Prompt], generation: GenerationConfig, failsAlone: Bool
+    /// Answers several prompts piece by piece, interleaved, each in its own way.
+    ///
+    /// - Parameter generation: one for each prompt; the stream throws an ``EngineError`` when there are more or fewer.
+    public func stream(
+        _ prompts: [Prompt], generation: [GenerationConfig], options: RequestOptions = .init()
     ) -> AsyncThrowingStream<ResponsePiece, any Error> {
-        AsyncThrowingStream { continuation in
-            let task = Task { [engine, preparer, observer] in
-                do {
-                    try await withThrowingTaskGroup(of: Void.self) { group in
-                        for (index, prompt) in prompts.enumerated() {
-                            group.addTask {
-                                do {
-                                    try await observer.observe(prompt, generation, index: index) { observed in
-                                        let request = try await preparer.prepare(
-                                            prompt, generation: generation, index: index, observer: observed)
-                                        observed.submitted(request)
-                                        for try await piece in engine.stream(request, waitsForRoom: failsAlone) {
-                                            continuation.yield(observed.passing(piece))
-                                        }
-                                    }
-                                } catch  where failsAlone && !(error is CancellationError) {
-                                    continuation.yield(ResponsePiece(index: index, response: .failed(error, index: index)))
-                                }
-                            }
-                        }
-                        try await group.waitForAll()
-                    }
-                    continuation.finish()
-                } catch {
-                    continuation.finish(throwing: error)
-                }
-            }
-            continuation.onTermination = { reason in
-                if case .cancelled = reason { task.cancel() }
-            }
-        }
-    }
-
-    // MARK: Conversations
-
-    /// Starts a conversation that remembers its turns.
-    public func chat(system: String? = nil, generation: GenerationConfig = .init()) -> ChatSession {
-        ChatSession(pipeline: self, system: system, generation: generation)
+        stream(prompts, generations: generation, options: options, failsAlone: true)
     }
 
     // MARK: Parts
 
     /// What the model will be given for a prompt: token ids and processed images. Nothing is computed.
     package func prepare(_ prompt: Prompt, generation: GenerationConfig = .init()) async throws -> EngineRequest {
-        try await preparer.prepare(prompt, generation: generation, index: 0)
-    }
-
-    /// The message with its pictures read and decoded.
-    func decodingImages(_ message: ChatMessage) async throws -> ChatMessage {
-        var decoded = message
-        for (index, part) in message.content.enumerated() {
-            guard case .image(let source) = part else { continue }
-            decoded.content[index] = .image(.image(try await loadImage(source, limits: setup.options.imageLimits)))
-        }
-        return decoded
+        try await preparer.prepare(Conversation(prompt: prompt), generation: generation).request
     }
 
     /// The tokens of a text, special tokens included where the tokenizer adds them.
@@ -177,8 +205,58 @@ public final class Pipeline: Sendable {
         setup.tokenizer.decode(ids, skipSpecialTokens: skipSpecialTokens)
     }
 
-    /// Ends pending requests with an error and frees weights and caches. Closing twice is fine.
-    public func close() async throws { await engine.close() }
+    /// What the engine has done since the model was loaded, and what it is doing.
+    ///
+    /// - Throws: ``EngineError`` when the pipeline is closed or asleep.
+    public func statistics() async throws -> EngineStatistics { try await engine.statistics() }
+
+    // MARK: Life
+
+    /// Ends pending requests with an error of kind `closed` and gives back all memory of the model, on host and device. Closing twice is
+    /// fine; everything asked later is refused with an error of the same kind.
+    public func close() async throws {
+        await engine.close()
+        CPUBackend.returnFreeMemory()
+    }
+
+    /// Gives back the memory of weights and caches until ``wake()``.
+    ///
+    /// Requests under way keep what they have said so far and go on after waking, with the same text; new ones are refused with an error of
+    /// kind `asleep`, but for those of a batch that was begun before, which wait. Sleeping twice is fine.
+    ///
+    /// - Throws: ``EngineError`` when the pipeline is closed.
+    public func sleep() async throws {
+        try await engine.sleep()
+        CPUBackend.returnFreeMemory()
+    }
+
+    /// Loads the weights again after ``sleep()``; does nothing when awake.
+    ///
+    /// - Throws: ``EngineError`` when the pipeline is closed, or why the model could not be loaded again; the pipeline sleeps on then.
+    public func wake() async throws {
+        let setup = setup
+        try await engine.wake { try setup.makeCore(progress: nil).core }
+    }
+
+    /// Replaces the model, or loads the same again, such as after its files changed. Requests under way end with an error of kind `closed`.
+    ///
+    /// The new model is looked at before the old one goes: configuration, tokenizer, names and shapes of its tensors. When its weights then
+    /// cannot be loaded the pipeline is closed, and can be reloaded. Chat sessions go on with the new model, from the text and pictures of
+    /// their turns. A closed pipeline is opened again.
+    ///
+    /// - Parameters:
+    ///   - model: nil takes the same again.
+    ///   - progress: told the share of the weights that is loaded, between 0 and 1.
+    /// - Throws: as ``init(model:engineConfig:visionConfig:options:progress:)`` does.
+    public func reload(model: String? = nil, progress: (@Sendable (Double) -> Void)? = nil) async throws {
+        let old = setup
+        let setup = try PipelineSetup(
+            model: model ?? old.name, engineConfig: old.engineConfig, visionConfig: old.visionConfig, options: old.options)
+        _ = try setup.outline()
+        try await close()
+        let new = try await Self.start(engine, setup, progress)
+        loaded.withLock { $0 = new }
+    }
 }
 
 /// Loads a model, hands it to `body` and closes it on every path out.

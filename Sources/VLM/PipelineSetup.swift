@@ -70,6 +70,13 @@ package struct PipelineSetup: Sendable {
         return options
     }
 
+    /// The same for tokenizers that spell alike: their size, and how they spell a text of many kinds of characters.
+    var tokenizerMark: String {
+        let probe = "Hello, world!  2024\n\t\u{E9}\u{4F60}\u{1F600} <|im_end|></s><eos> aren't_CamelCase 3.14"
+        let ids = (try? tokenizer.encode(probe, addSpecialTokens: true)) ?? []
+        return "\(tokenizer.vocabularySize):" + ids.map { "\($0)" }.joined(separator: ",")
+    }
+
     /// A backend without memory that stands in for the device.
     private func planner() -> PlanningBackend {
         PlanningBackend(

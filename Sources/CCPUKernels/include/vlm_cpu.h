@@ -27,6 +27,9 @@ bool vlm_isa_available(vlm_isa isa);
 /// The fastest level available.
 vlm_isa vlm_isa_best(void);
 
+/// Gives memory that was freed back to the operating system, where the C library keeps it for later.
+void vlm_return_free_memory(void);
+
 /// Cores this process may use: the affinity mask, cut down to the control group's CPU quota, at least 1.
 int vlm_usable_cores(void);
 

@@ -1,5 +1,4 @@
 import Engine
-import Imaging
 import Models
 import Synchronization
 import Tracing
@@ -11,6 +10,8 @@ final class RequestObserver: Sendable {
     fileprivate struct State {
         var record: RequestRecord
         var images: [Int: RequestRecord.Image] = [:]
+        /// Of pictures that are neither ready nor known to be bad.
+        var spans: [Int: any Span] = [:]
         /// When the engine got it, in nanoseconds since 1970, for spans.
         var submitted: UInt64?
         var isOver = false
@@ -43,27 +44,28 @@ final class RequestObserver: Sendable {
 
     // MARK: Preparation
 
-    /// Loads and processes a picture with the steps given, and notes what each took.
-    func image(
-        _ index: Int, load: () async throws -> (image: RGBImage, byteCount: Int), process: (RGBImage) throws -> ProcessedImage
-    ) async throws -> ProcessedImage {
-        let span = trace?.image(index)
-        do {
-            let start = clock.now
-            let (picture, byteCount) = try await load()
-            let loaded = clock.now
-            let processed = try process(picture)
-            let note = RequestRecord.Image(
-                width: picture.width, height: picture.height, byteCount: byteCount, tileCount: processed.tileCount,
-                tokenCount: processed.tokenCount, load: (loaded - start) / .seconds(1),
-                preprocess: (clock.now - loaded) / .seconds(1))
-            state.withLock { $0.images[index] = note }
-            if let span { RequestTrace.end(span, note) }
-            return processed
-        } catch {
-            if let span { RequestTrace.end(span, error) }
-            throw error
+    /// A picture is about to be read.
+    func begin(image index: Int) {
+        guard let span = trace?.image(index) else { return }
+        state.withLock { $0.spans[index] = span }
+    }
+
+    /// A picture is ready.
+    func end(image index: Int, _ picture: PreparedPicture) {
+        let note = RequestRecord.Image(
+            width: picture.width, height: picture.height, byteCount: picture.fileBytes, tileCount: picture.image.tileCount,
+            tokenCount: picture.image.tokenCount, load: picture.load, preprocess: picture.preprocess)
+        let span = state.withLock { state in
+            state.images[index] = note
+            return state.spans.removeValue(forKey: index)
         }
+        if let span { RequestTrace.end(span, note) }
+    }
+
+    /// A picture cannot be had.
+    func end(image index: Int, _ error: any Error) {
+        let span = state.withLock { $0.spans.removeValue(forKey: index) }
+        if let span { RequestTrace.end(span, error) }
     }
 
     /// The prompt is ready and goes to the engine.
@@ -119,6 +121,12 @@ final class RequestObserver: Sendable {
     }
 
     private func tell(_ record: RequestRecord, error: (any Error)?) {
+        // Pictures that were given up because another one of the request was bad, or the request was cancelled.
+        let spans = state.withLock { state in
+            defer { state.spans.removeAll() }
+            return state.spans.values
+        }
+        for span in spans { RequestTrace.end(span, CancellationError()) }
         trace?.end(record, submitted: state.withLock { $0.submitted }, error: error)
         ended(record)
     }

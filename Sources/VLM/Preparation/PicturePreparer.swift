@@ -1,0 +1,68 @@
+import Dispatch
+import Engine
+import Foundation
+import Imaging
+import Models
+
+/// Reads, decodes and processes pictures of all requests side by side, within bounds on cores and memory.
+///
+/// Reading and fetching wait for others and are not bounded by cores, so a picture that is slow to come delays nobody else's. What takes
+/// the CPU runs on as many threads as there are cores, and not on Swift's, which would be too few for everything else.
+struct PicturePreparer: Sendable {
+    private let processor: any ImageProcessor
+    private let options: ImageOptions
+    private let loader: ImageLoader
+    /// Decoding and processing, and the decoded pixels meanwhile.
+    private let work: PreparationGate
+
+    private static let queue = DispatchQueue(label: "vlm.preparation", qos: .userInitiated, attributes: .concurrent)
+    /// Most bytes of decoded pictures at once; a larger picture is decoded alone.
+    private static let decodedByteLimit = 1 << 30
+
+    init(processor: any ImageProcessor, options: ImageOptions, loader: ImageLoader) {
+        self.processor = processor
+        self.options = options
+        self.loader = loader
+        work = PreparationGate(places: ProcessInfo.processInfo.activeProcessorCount, byteLimit: Self.decodedByteLimit)
+    }
+
+    /// Reads or fetches a picture.
+    ///
+    /// - Returns: `data` or `image`, and the seconds it took.
+    func read(_ source: ImageSource, index: Int) async throws -> (source: ImageSource, seconds: Double) {
+        let start = ContinuousClock.now
+        let read = try await loader.read(source, index: index)
+        return (read, (ContinuousClock.now - start) / .seconds(1))
+    }
+
+    /// Decodes and processes what was read.
+    ///
+    /// - Parameters:
+    ///   - name: what errors call the picture.
+    ///   - seconds: what reading took.
+    func prepare(
+        _ source: ImageSource, index: Int, name: String, readIn seconds: Double, priority: Int
+    ) async throws -> PreparedPicture {
+        let bytes = loader.decodedBytes(source)
+        try await work.enter(bytes: bytes, priority: priority)
+        defer {
+            work.leave()
+            work.release(bytes: bytes)
+        }
+        return try await withCheckedThrowingContinuation { continuation in
+            Self.queue.async {
+                continuation.resume(
+                    with: Result {
+                        let start = ContinuousClock.now
+                        let picture = try loader.decodeBlocking(source, index: index, name: name)
+                        let decoded = ContinuousClock.now
+                        let image = try processor.process(picture, options: options)
+                        return PreparedPicture(
+                            image: image, source: source, width: picture.width, height: picture.height,
+                            load: seconds + (decoded - start) / .seconds(1),
+                            preprocess: (ContinuousClock.now - decoded) / .seconds(1))
+                    })
+            }
+        }
+    }
+}
