@@ -34,14 +34,14 @@ package final class BlockCache {
     /// One for each block, and a last one that stands before the first block of every sequence.
     private(set) var nodes: [Node]
     /// Tokens of published positions, ``blockSize`` for each block.
-    private var tokens: [Int32]
+    private(set) var tokens: [Int32]
     /// What published positions show.
-    private var views: [[ImageView]]
+    private(set) var views: [[ImageView]]
     /// First block of each key.
-    private var heads: [UInt64: Int32] = [:]
+    private(set) var heads: [UInt64: Int32] = [:]
     private let keyMask: UInt64
     /// Times that everything was forgotten.
-    private var generation = 0
+    private(set) var generation = 0
 
     private(set) var free: [Int32]
     /// Published blocks that nobody holds.
@@ -68,7 +68,7 @@ package final class BlockCache {
         cached = RecencyList(capacity: blockCount)
     }
 
-    private var root: Int32 { Int32(blockCount) }
+    var root: Int32 { Int32(blockCount) }
 
     /// Blocks that can be taken: free ones and cached ones.
     package var availableCount: Int { free.count + cached.count }

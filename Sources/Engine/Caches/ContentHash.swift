@@ -13,7 +13,7 @@ package struct ContentHash: Hashable, Sendable {
     /// Four lanes take 64 bytes at a turn, each by a 64 by 64 to 128 bit product folded in half, so the processor's multiplier is busy and
     /// memory sets the pace.
     package init(_ bytes: UnsafeRawBufferPointer) {
-        var lanes = (Self.odd.0, Self.odd.1, Self.odd.2, Self.odd.3)
+        var lanes = Self.start
         var offset = 0
         func word(_ index: Int) -> UInt64 { bytes.loadUnaligned(fromByteOffset: offset + 8 * index, as: UInt64.self) }
         while offset + 64 <= bytes.count {
@@ -50,7 +50,11 @@ package struct ContentHash: Hashable, Sendable {
         return product.high ^ product.low
     }
 
-    /// Fractions of the square roots of 2, 3, 5 and 7: numbers with nothing up their sleeve.
+    /// Fractions of the square roots of the first primes: numbers with nothing up their sleeve, those of the lanes' beginnings unlike the others,
+    /// lest a factor be zero.
+    private static let start: (UInt64, UInt64, UInt64, UInt64) = (
+        0x510E_527F_ADE6_82D1, 0x9B05_688C_2B3E_6C1F, 0x1F83_D9AB_FB41_BD6B, 0x5BE0_CD19_137E_2179
+    )
     static let odd: (UInt64, UInt64, UInt64, UInt64) = (
         0x6A09_E667_F3BC_C909, 0xBB67_AE85_84CA_A73B, 0x3C6E_F372_FE94_F82B, 0xA54F_F53A_5F1D_36F1
     )

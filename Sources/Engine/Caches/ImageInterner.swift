@@ -42,6 +42,9 @@ package final class ImageInterner: Sendable {
     /// Pictures that live.
     package var count: Int { state.withLock { $0.table.values.reduce(0) { $0 + $1.filter { $0.image != nil }.count } } }
 
+    /// Places in the table, those of pictures that are gone included.
+    package var tableCount: Int { state.withLock { $0.table.values.reduce(0) { $0 + $1.count } } }
+
     private func lookUp(_ hash: ContentHash, except known: [InternedImage]) -> [InternedImage] {
         state.withLock { state in
             (state.table[hash] ?? []).compactMap { $0.image }.filter { image in !known.contains { $0 === image } }

@@ -30,7 +30,7 @@ package struct SequenceBlocks {
     private(set) var keys: [UInt64] = []
     private let images: [ImageExtent]
 
-    /// - Parameter images: in the order of their positions; they do not overlap.
+    /// - Parameter images: in the order of their positions, each as long as it can be; they do not overlap.
     package init(images: [ImageExtent] = []) { self.images = images }
 
     /// The runs of a prompt and the pictures they show.
