@@ -47,7 +47,7 @@ let package = Package(
             name: "Models", dependencies: ["Checkpoints", "Imaging", "JSON", "Layers", "Tensors", "Text"], swiftSettings: swift),
         .target(
             name: "Engine",
-            dependencies: ["CPUBackend", "Checkpoints", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text"],
+            dependencies: ["CPUBackend", "Checkpoints", "Guidance", "Imaging", "JSON", "Layers", "Models", "Tensors", "Text"],
             swiftSettings: swift),
         .target(
             name: "VLM",

@@ -29,7 +29,7 @@ struct Choosing {
         detokenizer = StreamingDetokenizer(tokenizer: tokenizer, skipSpecialTokens: generation.skipSpecialTokens)
         stopMatcher = StopMatcher(words: generation.stopWords, keepsWord: generation.includeStopWord)
         bans = try TokenBans(words: generation.badWords, tokenIDs: generation.badTokenIDs, tokenizer: tokenizer)
-        matcher = request.guide?.makeMatcher()
+        matcher = request.guide?.makeMatcher(stopTokens: stopTokens)
         if matcher != nil, generation.ignoreEOS {
             throw EngineError(
                 .invalidRequest, "ignoreEOS and responseFormat contradict each other: a response of a given form has an end")
@@ -124,7 +124,7 @@ extension SequenceState {
 
     /// Ends a sequence after which no token may come: well, where its guide is content, and otherwise with an error.
     func finishWithoutChoice() {
-        if choosing.matcher?.isComplete == true { finish(.stop) } else { finish(.error, error: nothingLeft) }
+        if choosing.matcher?.mayEnd == true { finish(.stop) } else { finish(.error, error: nothingLeft) }
     }
 
     /// Whether something is wanted of every position. Such a prompt must be computed from its beginning: positions that came from a
@@ -257,6 +257,11 @@ extension SequenceState {
         piece.text = text
         if stopped {
             finish(.stop, piece: piece, flush: false)
+            return false
+        }
+        // A guided response that is over need not wait for the model to say so.
+        if choosing.matcher?.mustEnd == true {
+            finish(.stop, piece: piece)
             return false
         }
         if mayStop,

@@ -98,15 +98,18 @@ struct DeviceRunnerTests {
     private struct Climb: TokenGuide {
         var length = Int.max
         var stop: Int32 = 96
-        func makeMatcher() -> any TokenMatcher { Matcher(guide: self) }
+        /// Whether the guide says that nothing may come any more.
+        var endsItself = false
+        func makeMatcher(stopTokens: Set<Int32>) -> any TokenMatcher { Matcher(guide: self) }
 
         struct Matcher: TokenMatcher {
             let guide: Climb
             var newest: Int32 = 0
             var count = 0
-            var isComplete: Bool { count >= guide.length }
+            var mayEnd: Bool { count >= guide.length }
+            var mustEnd: Bool { mayEnd && guide.endsItself }
             func allows(_ token: Int32) -> Bool {
-                isComplete ? token == guide.stop : (1...9).contains((token - newest + 90) % 90) && token < 90
+                mayEnd ? token == guide.stop : (1...9).contains((token - newest + 90) % 90) && token < 90
             }
             mutating func fillMask(_ mask: UnsafeMutableBufferPointer<UInt32>) {
                 mask.update(repeating: 0)
@@ -145,9 +148,15 @@ struct DeviceRunnerTests {
     }
 
     @Test(arguments: [false, true], [false, true]) func aGuidedResponseEndsWhereItsRuleDoes(late: Bool, hasStop: Bool) throws {
+        for endsItself in [false, true] {
+            try checkEnd(late: late, hasStop: hasStop, endsItself: endsItself)
+        }
+    }
+
+    private func checkEnd(late: Bool, hasStop: Bool, endsItself: Bool) throws {
         var requests = requests([GenerationConfig(maxNewTokens: 30, stopTokenIDs: hasStop ? [96] : [])])
         // Without a stop token nothing is left to choose, and the response is complete.
-        requests[0].guide = Climb(length: 7, stop: hasStop ? 96 : 200)
+        requests[0].guide = Climb(length: 7, stop: hasStop ? 96 : 200, endsItself: endsItself)
         let response = try #require(try responses(try core(late ? LateBackend() : ReferenceBackend()), requests)[0])
         #expect(response.tokenIDs.count == 7 && climbs(response.tokenIDs))
         #expect(response.finishReason == .stop && response.error == nil)
