@@ -3,7 +3,7 @@ import Models
 import Tensors
 
 /// Lays sequences' next tokens end to end into the arrays of one pass. Keeps its memory, so that steady decoding allocates nothing.
-final class BatchBuilder {
+struct BatchBuilder {
     var batch = ForwardBatch()
     private(set) var entries: [PassEntry] = []
     private let blockSize: Int
@@ -14,22 +14,43 @@ final class BatchBuilder {
         batch.positions = Array(repeating: [], count: positionAxes)
     }
 
-    func removeAll() {
+    mutating func removeAll() {
         batch.removeAll()
         entries.removeAll(keepingCapacity: true)
         longestContext = 0
     }
 
-    /// Adds the next `count` tokens of a sequence, whose blocks hold them.
-    func add(_ sequence: SequenceState, count: Int) {
+    /// Adds the next token of a sequence that decodes. What every sequence of every step goes through.
+    mutating func addToken(_ sequence: SequenceState) {
+        let index = sequence.computed
+        let row = Int32(batch.tokenIDs.count)
+        batch.tokenIDs.append(sequence.token(index))
+        for axis in batch.positions.indices { batch.positions[axis].append(sequence.position(index, axis: axis)) }
+        batch.slots.append(slot(index, in: sequence.blocks))
+        batch.queryStarts.append(row + 1)
+        batch.contextLengths.append(Int32(index + 1))
+        longestContext = max(longestContext, index + 1)
+        let output = batch.outputRows.count
+        batch.outputRows.append(row)
+        entries.append(PassEntry(sequence: sequence, outputs: output..<output + 1, end: index + 1))
+    }
+
+    private func slot(_ index: Int, in blocks: [Int32]) -> Int32 {
+        blocks[index / blockSize] * Int32(blockSize) + Int32(index % blockSize)
+    }
+
+    /// Adds the next `count` tokens of a prompt, whose blocks hold them.
+    mutating func add(_ sequence: SequenceState, count: Int) {
         let start = sequence.computed
         let end = start + count
         let firstRow = batch.tokenCount
+        let blocks = sequence.blocks
         for index in start..<end {
             batch.tokenIDs.append(sequence.token(index))
-            for axis in batch.positions.indices { batch.positions[axis].append(sequence.position(index, axis: axis)) }
-            let block = sequence.blocks[index / blockSize]
-            batch.slots.append(block * Int32(blockSize) + Int32(index % blockSize))
+            batch.slots.append(slot(index, in: blocks))
+        }
+        for axis in batch.positions.indices {
+            for index in start..<end { batch.positions[axis].append(sequence.position(index, axis: axis)) }
         }
         if start < sequence.promptCount { addImages(of: sequence, start..<end, firstRow: firstRow) }
         batch.queryStarts.append(Int32(batch.tokenCount))
@@ -49,7 +70,7 @@ final class BatchBuilder {
         entries.append(PassEntry(sequence: sequence, outputs: firstOutput..<batch.outputRows.count, end: end))
     }
 
-    private func addImages(of sequence: SequenceState, _ range: Range<Int>, firstRow: Int) {
+    private mutating func addImages(of sequence: SequenceState, _ range: Range<Int>, firstRow: Int) {
         for run in sequence.imageRuns where run.positions.overlaps(range) {
             guard let features = sequence.features[run.image] else { continue }
             let covered = run.positions.clamped(to: range)
@@ -62,13 +83,14 @@ final class BatchBuilder {
     }
 
     /// Completes the batch once every sequence is in it.
-    func finish() {
+    mutating func finish() {
         // Only blocks that hold context are named: a table may be long and its sequence short.
         batch.maxBlocks = (longestContext + blockSize - 1) / blockSize
         for entry in entries {
-            let used = min(batch.maxBlocks, entry.sequence.blocks.count)
-            batch.blockTables.append(contentsOf: entry.sequence.blocks[..<used])
-            for _ in used..<batch.maxBlocks { batch.blockTables.append(0) }
+            let blocks = entry.sequence.blocks
+            let used = min(batch.maxBlocks, blocks.count)
+            batch.blockTables.append(contentsOf: blocks[..<used])
+            if used < batch.maxBlocks { batch.blockTables.append(contentsOf: repeatElement(0, count: batch.maxBlocks - used)) }
         }
     }
 }

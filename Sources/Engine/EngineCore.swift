@@ -20,7 +20,7 @@ package final class EngineCore {
     private let scheduler: Scheduler
     private let encoder: ImageEncoder?
     private let visionBatchSize: Int
-    private let builder: BatchBuilder
+    private var builder: BatchBuilder
     private let hostRunner: HostRunner
     private let deviceRunner: DeviceRunner?
 
@@ -171,10 +171,8 @@ package final class EngineCore {
 
     private func buildBatch(_ chunks: [Chunk]) {
         // Decoding sequences first: a long prompt may wait a step, a running answer may not.
-        for sequence in scheduler.running where sequence.wantsToken {
-            builder.add(sequence, count: 1)
-            counts.decodedTokens += 1
-        }
+        for sequence in scheduler.running where sequence.wantsToken { builder.addToken(sequence) }
+        counts.decodedTokens += builder.entries.count
         for chunk in chunks where chunk.count > 0 && chunk.sequence.isRunning {
             chunk.sequence.markPrefillStart()
             builder.add(chunk.sequence, count: chunk.count)
