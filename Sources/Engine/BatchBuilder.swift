@@ -3,7 +3,7 @@ import Models
 import Tensors
 
 /// Lays sequences' next tokens end to end into the arrays of one pass. Keeps its memory, so that steady decoding allocates nothing.
-struct BatchBuilder {
+final class BatchBuilder {
     var batch = ForwardBatch()
     private(set) var entries: [PassEntry] = []
     private let blockSize: Int
@@ -14,25 +14,36 @@ struct BatchBuilder {
         batch.positions = Array(repeating: [], count: positionAxes)
     }
 
-    mutating func removeAll() {
+    func removeAll() {
         batch.removeAll()
         entries.removeAll(keepingCapacity: true)
         longestContext = 0
     }
 
-    /// Adds the next token of a sequence that decodes. What every sequence of every step goes through.
-    mutating func addToken(_ sequence: SequenceState) {
-        let index = sequence.computed
-        let row = Int32(batch.tokenIDs.count)
-        batch.tokenIDs.append(sequence.token(index))
-        for axis in batch.positions.indices { batch.positions[axis].append(sequence.position(index, axis: axis)) }
-        batch.slots.append(slot(index, in: sequence.blocks))
-        batch.queryStarts.append(row + 1)
-        batch.contextLengths.append(Int32(index + 1))
-        longestContext = max(longestContext, index + 1)
-        let output = batch.outputRows.count
-        batch.outputRows.append(row)
-        entries.append(PassEntry(sequence: sequence, outputs: output..<output + 1, end: index + 1))
+    /// Adds the next token of each sequence that decodes.
+    func addTokens(_ sequences: [SequenceState]) {
+        // Worked on as values of this function's own: what runs for every sequence of every step is spared the checks of shared memory.
+        var batch = ForwardBatch()
+        swap(&batch, &self.batch)
+        var entries = entries
+        self.entries = []
+        var longestContext = longestContext
+        for sequence in sequences where sequence.wantsToken {
+            let index = sequence.computed
+            let row = Int32(batch.tokenIDs.count)
+            batch.tokenIDs.append(sequence.token(index))
+            for axis in batch.positions.indices { batch.positions[axis].append(sequence.position(index, axis: axis)) }
+            batch.slots.append(slot(index, in: sequence.held.blocks))
+            batch.queryStarts.append(row + 1)
+            batch.contextLengths.append(Int32(index + 1))
+            longestContext = max(longestContext, index + 1)
+            let output = batch.outputRows.count
+            batch.outputRows.append(row)
+            entries.append(PassEntry(sequence: sequence, outputs: output..<output + 1, end: index + 1))
+        }
+        swap(&batch, &self.batch)
+        self.entries = entries
+        self.longestContext = longestContext
     }
 
     private func slot(_ index: Int, in blocks: [Int32]) -> Int32 {
@@ -40,11 +51,11 @@ struct BatchBuilder {
     }
 
     /// Adds the next `count` tokens of a prompt, whose blocks hold them.
-    mutating func add(_ sequence: SequenceState, count: Int) {
+    func add(_ sequence: SequenceState, count: Int) {
         let start = sequence.computed
         let end = start + count
         let firstRow = batch.tokenCount
-        let blocks = sequence.blocks
+        let blocks = sequence.held.blocks
         for index in start..<end {
             batch.tokenIDs.append(sequence.token(index))
             batch.slots.append(slot(index, in: blocks))
@@ -70,7 +81,7 @@ struct BatchBuilder {
         entries.append(PassEntry(sequence: sequence, outputs: firstOutput..<batch.outputRows.count, end: end))
     }
 
-    private mutating func addImages(of sequence: SequenceState, _ range: Range<Int>, firstRow: Int) {
+    private func addImages(of sequence: SequenceState, _ range: Range<Int>, firstRow: Int) {
         for run in sequence.imageRuns where run.positions.overlaps(range) {
             guard let features = sequence.features[run.image] else { continue }
             let covered = run.positions.clamped(to: range)
@@ -83,11 +94,11 @@ struct BatchBuilder {
     }
 
     /// Completes the batch once every sequence is in it.
-    mutating func finish() {
+    func finish() {
         // Only blocks that hold context are named: a table may be long and its sequence short.
         batch.maxBlocks = (longestContext + blockSize - 1) / blockSize
         for entry in entries {
-            let blocks = entry.sequence.blocks
+            let blocks = entry.sequence.held.blocks
             let used = min(batch.maxBlocks, blocks.count)
             batch.blockTables.append(contentsOf: blocks[..<used])
             if used < batch.maxBlocks { batch.blockTables.append(contentsOf: repeatElement(0, count: batch.maxBlocks - used)) }

@@ -16,6 +16,8 @@ package actor Engine {
         case asleep(SuspendedRequests)
     }
 
+    /// Knows equal pictures of all requests. It outlives sleep, as the pictures that requests hold do.
+    private nonisolated let interner = ImageInterner()
     private var state = State.closed
     private var isPumping = false
     /// Submissions that wait until the queue has room, in the order they came.
@@ -95,7 +97,10 @@ package actor Engine {
     package nonisolated func stream(
         _ request: EngineRequest, waitsForRoom: Bool = false
     ) -> AsyncThrowingStream<ResponsePiece, any Error> {
-        AsyncThrowingStream { continuation in
+        var known = request
+        known.intern(by: interner)
+        let request = known
+        return AsyncThrowingStream { continuation in
             let submission = Task { await self.submit(request, waitsForRoom: waitsForRoom, to: continuation) }
             continuation.onTermination = { reason in
                 guard case .cancelled = reason else { return }

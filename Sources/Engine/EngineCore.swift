@@ -5,8 +5,8 @@ package import Text
 
 /// The engine without concurrency: takes requests and runs them, one step at a call.
 ///
-/// Everything here belongs to one thread at a time; ``Engine`` sees to that. A step admits waiting sequences (``Scheduler``), encodes the
-/// images that it needs (``ImageEncoder``), and runs one ragged batch: a token of every decoding sequence and chunks of prompts
+/// Everything here belongs to one thread at a time; ``Engine`` sees to that. A step admits waiting sequences (``Scheduler``), gets the features of
+/// the images that it needs (``ImageFeatureStore``), and runs one ragged batch: a token of every decoding sequence and chunks of prompts
 /// (``PrefillPolicy``).
 ///
 /// On a backend that runs behind its host (``AsynchronousBackend``) tokens are chosen on the device and a step submits its batch before it
@@ -18,9 +18,8 @@ package final class EngineCore {
 
     private let intake: RequestIntake
     private let scheduler: Scheduler
-    private let encoder: ImageEncoder?
-    private let visionBatchSize: Int
-    private var builder: BatchBuilder
+    private let features: ImageFeatureStore?
+    private let builder: BatchBuilder
     private let hostRunner: HostRunner
     private let deviceRunner: DeviceRunner?
 
@@ -43,12 +42,13 @@ package final class EngineCore {
         let encoder = model.vision.map {
             ImageEncoder(encoder: $0, backend: backend, maxBatchSize: vision.maxBatchSize, byteLimit: plan.visionBytes)
         }
-        self.encoder = encoder
-        visionBatchSize = vision.maxBatchSize
+        features = encoder.map {
+            ImageFeatureStore(encoder: $0, cacheBytes: plan.featureCacheBytes, ownedBytes: plan.featureBytes)
+        }
         intake = RequestIntake(
             model: model, plan: plan, tokenizer: tokenizer, stopTokens: stopTokens,
             imageTokenID: try model.promptRule?.imageTokenID(lookup: tokenizer.tokenID), encoder: encoder)
-        scheduler = Scheduler(plan: plan, maxWaiting: config.maxWaitingRequests)
+        scheduler = Scheduler(plan: plan, config: config)
         builder = BatchBuilder(blockSize: plan.blockSize, positionAxes: model.language.positionAxes)
         hostRunner = HostRunner(model: model.language, cache: cache, context: context, maxRows: plan.maxBatchSize)
         deviceRunner = try (backend as? any AsynchronousBackend).map {
@@ -106,7 +106,7 @@ package final class EngineCore {
             collect()
             scheduler.preemptToGrow()
         }
-        scheduler.admit()
+        scheduler.admit { features?.noteCachedImages(of: $0) }
         buildBatch(prefillChunks())
         defer { builder.removeAll() }
         guard !builder.entries.isEmpty else { return collect() }
@@ -123,7 +123,7 @@ package final class EngineCore {
                 try hostRunner.run(builder.batch, builder.entries, submitted: didSubmit, finished: finished, failed: fail)
             }
         } catch {
-            for entry in builder.entries { fail(entry.sequence, error) }
+            failPass(builder.entries, error)
         }
     }
 
@@ -144,34 +144,25 @@ package final class EngineCore {
             ? plan.maxPrefillTokens : min(plan.maxPrefillTokens - decoding, plan.maxPrefillTokensBesideDecodes)
         let shares = PrefillPolicy.shares(prefilling.map { $0.prefillEnd - $0.computed }, budget: budget)
         let chunks = zip(prefilling, shares).filter { $0.1 > 0 }.map { Chunk(sequence: $0, count: $1) }
-        encodeImages(chunks, besideDecodes: decoding > 0)
+        prepareImages(chunks, besideDecodes: decoding > 0)
         return chunks.map { Chunk(sequence: $0.sequence, count: $0.sequence.isRunning ? $0.sequence.ready($0.count) : 0) }
     }
 
-    /// Encodes the images that the chunks show, several sequences' together; while others decode, one pass of the encoder at most and
-    /// no more feature rows than a chunk may have tokens. What does not fit waits for the next step.
-    private func encodeImages(_ chunks: [Chunk], besideDecodes: Bool) {
-        guard let encoder else { return }
-        var items: [ImageEncoder.Item] = []
-        var rows = 0
-        search: for chunk in chunks {
-            let sequence = chunk.sequence
-            for image in sequence.missingImages(in: sequence.computed..<sequence.computed + chunk.count) {
-                rows += sequence.request.images[image].tokenCount
-                if besideDecodes, !items.isEmpty,
-                    items.count == visionBatchSize || rows > plan.maxPrefillTokensBesideDecodes
-                {
-                    break search
-                }
-                items.append((sequence, image))
-            }
+    /// Gets the features of the images that the chunks show; several sequences' are encoded together. What this step has no room for
+    /// waits for the next.
+    private func prepareImages(_ chunks: [Chunk], besideDecodes: Bool) {
+        guard let features else { return }
+        let items = chunks.flatMap { chunk in
+            let range = chunk.sequence.computed..<chunk.sequence.computed + chunk.count
+            return chunk.sequence.missingImages(in: range).map { (chunk.sequence, $0) }
         }
-        if !items.isEmpty { encoder.encode(items, failed: fail) }
+        guard !items.isEmpty else { return }
+        features.prepare(items, rowLimit: besideDecodes ? plan.maxPrefillTokensBesideDecodes : nil, failed: fail)
     }
 
     private func buildBatch(_ chunks: [Chunk]) {
         // Decoding sequences first: a long prompt may wait a step, a running answer may not.
-        for sequence in scheduler.running where sequence.wantsToken { builder.addToken(sequence) }
+        builder.addTokens(scheduler.running)
         counts.decodedTokens += builder.entries.count
         for chunk in chunks where chunk.count > 0 && chunk.sequence.isRunning {
             chunk.sequence.markPrefillStart()
@@ -188,6 +179,7 @@ package final class EngineCore {
             let isPrompt = sequence.computed < sequence.promptCount
             sequence.computed = entry.end
             if isPrompt { sequence.releaseImages() }
+            scheduler.publish(sequence)
         }
     }
 
@@ -198,8 +190,15 @@ package final class EngineCore {
         do {
             try deviceRunner.collect(pass, finished: finished, failed: fail)
         } catch {
-            for entry in pass.entries { fail(entry.sequence, error) }
+            failPass(pass.entries, error)
         }
+    }
+
+    /// Ends the requests of a pass that failed. What it should have computed, and whatever was built on it, is lost for others too.
+    private func failPass(_ entries: [PassEntry], _ error: any Error) {
+        for entry in entries { fail(entry.sequence, error) }
+        scheduler.forget()
+        features?.forget()
     }
 
     // MARK: Ends
@@ -209,7 +208,7 @@ package final class EngineCore {
     }
 
     private func fail(_ sequence: SequenceState, _ error: any Error) {
-        guard scheduler.remove(sequence) else { return }
+        guard scheduler.remove(sequence, isSound: false) else { return }
         counts.failedRequests += 1
         sequence.finish(.error, error: error)
     }
@@ -242,20 +241,20 @@ package final class EngineCore {
     /// Runs a small pass of each kind and waits for it, so that the first request finds kernels compiled and libraries warm.
     package func warmUp() throws {
         try deviceRunner?.warmUp()
-        if deviceRunner != nil, let encoder, let processor = model.imageProcessor { try encoder.warmUp(processor) }
+        if deviceRunner != nil, let features, let processor = model.imageProcessor { try features.encoder.warmUp(processor) }
     }
 
     /// Features `[tokens, D]` of images, encoded now and kept by nobody.
     package func imageFeatures(_ images: [ProcessedImage]) throws -> [OutputMatrix] {
-        guard let encoder else {
+        guard let features else {
             throw EngineError(.unsupportedFeature, "\(model.family) is a text model and cannot look at images")
         }
-        return try encoder.encode(images).map { try hostRunner.matrix($0.tensor) }
+        return try features.encoder.encode(images).map { try hostRunner.matrix($0.tensor) }
     }
 
     /// Encodes images and waits for the device, for measurements; the features are dropped there.
     package func encodeImages(_ images: [ProcessedImage]) throws {
-        _ = try encoder?.encode(images)
+        _ = try features?.encoder.encode(images)
         try backend.synchronize()
     }
 
@@ -267,8 +266,13 @@ package final class EngineCore {
         statistics.totalBlocks = plan.blockCount
         statistics.usedBlocks = scheduler.usedBlocks
         statistics.preemptions = scheduler.preemptions
-        statistics.encodedImages = encoder?.imageCount ?? 0
-        statistics.visionPasses = encoder?.passCount ?? 0
+        statistics.cachedBlocks = scheduler.cachedBlocks
+        statistics.prefixTokensLookedUp = scheduler.tokensLookedUp
+        statistics.prefixTokensHit = scheduler.tokensHit
+        statistics.imagesLookedUp = features?.lookedUp ?? 0
+        statistics.imagesHit = features?.hits ?? 0
+        statistics.encodedImages = features?.encoder.imageCount ?? 0
+        statistics.visionPasses = features?.encoder.passCount ?? 0
         statistics.peakRunningRequests = scheduler.peakRunning
         statistics.peakWaitingRequests = scheduler.peakWaiting
         statistics.peakUsedBlocks = scheduler.peakUsedBlocks
@@ -282,5 +286,5 @@ package final class EngineCore {
     package var memoryUses: [MemoryUse] { (backend as? any AsynchronousBackend)?.memoryUses ?? [] }
 
     /// Blocks no sequence owns.
-    package var freeBlocks: Int { scheduler.freeBlocks }
+    package var freeBlocks: Int { scheduler.availableBlocks }
 }

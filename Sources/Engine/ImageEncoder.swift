@@ -13,7 +13,8 @@ struct ImageFeatures {
 final class ImageEncoder {
     private let encoder: any VisionEncoder
     private let backend: any Backend
-    private let maxBatchSize: Int
+    /// Most images in a pass.
+    let maxBatchSize: Int
     /// Most bytes of workspace, from the memory plan.
     private let byteLimit: Int
     private var workspace: Workspace?
@@ -26,43 +27,47 @@ final class ImageEncoder {
         self.byteLimit = byteLimit
     }
 
-    /// An image of a sequence by its place in the request.
-    typealias Item = (sequence: SequenceState, image: Int)
-
     /// Images encoded and passes run since the start.
     private(set) var imageCount = 0
     private(set) var passCount = 0
 
-    /// Fills the `features` of the items' sequences. A sequence whose image fails is handed to `failed`; the others go on.
-    func encode(_ items: [Item], failed: (SequenceState, any Error) -> Void) {
-        var broken: [ObjectIdentifier] = []
+    /// Bytes of an image's features.
+    func featureBytes(_ image: ProcessedImage) -> Int {
+        image.tokenCount * encoder.featureSize * backend.activationType.size
+    }
+
+    /// Encodes the items' images, each of which must be another, and hands out their features, or what went wrong for each that failed;
+    /// the others go on.
+    func encode(
+        _ items: [ImageFeatureStore.Item], done: (ImageFeatureStore.Item, ImageFeatures) -> Void,
+        failed: (ImageFeatureStore.Item, any Error) -> Void
+    ) {
         for first in stride(from: 0, to: items.count, by: maxBatchSize) {
-            let group = items[first..<min(first + maxBatchSize, items.count)].filter {
-                !broken.contains(ObjectIdentifier($0.sequence))
+            let group = items[first..<min(first + maxBatchSize, items.count)].filter { !$0.sequence.isDone }
+            if let outputs = try? run(group) {
+                for (item, output) in zip(group, outputs) { done(item, output) }
+                continue
             }
-            if (try? run(group)) != nil { continue }
             // Something in the group failed: each image alone tells whose it was.
-            for item in group where !broken.contains(ObjectIdentifier(item.sequence)) {
+            for item in group where !item.sequence.isDone {
                 do {
-                    try run([item])
+                    for output in try run([item]) { done(item, output) }
                 } catch {
-                    broken.append(ObjectIdentifier(item.sequence))
-                    failed(item.sequence, error)
+                    failed(item, error)
                 }
             }
         }
     }
 
-    private func run(_ group: [Item]) throws {
+    private func run(_ group: [ImageFeatureStore.Item]) throws -> [ImageFeatures] {
         let asynchronous = backend as? any AsynchronousBackend
         let clock = ContinuousClock()
         let start = clock.now
         let before = try asynchronous?.mark()
-        let outputs = try encodeTogether(group.map { $0.sequence.request.images[$0.image] })
+        let outputs = try encodeTogether(group.map { $0.sequence.images[$0.image].content })
         let after = try asynchronous?.mark()
         let seconds = (clock.now - start) / .seconds(1)
-        for (item, output) in zip(group, outputs) {
-            item.sequence.features[item.image] = output
+        for item in group {
             // The pass is every sequence's wait, so each counts it once, with its first image of the group.
             guard item.image == group.first(where: { $0.sequence === item.sequence })?.image else { continue }
             if let before, let after {
@@ -71,6 +76,7 @@ final class ImageEncoder {
                 item.sequence.response.timings.vision += seconds
             }
         }
+        return outputs
     }
 
     /// Encodes as many blank pictures as a pass takes, so that the first request finds kernels compiled and memory allocated.

@@ -19,6 +19,8 @@ package struct MemoryPlan: Sendable, Equatable {
     package var scratchBytes = 0
     /// Features of images that wait for their pass: at most one pass and one session of rows.
     package var featureBytes = 0
+    /// Features of images that were encoded before: ``VisionConfig/cacheBytes``, or a twentieth of what is free, at most 4 GB on a GPU.
+    package var featureCacheBytes = 0
     /// The KV cache.
     package var cacheBytes = 0
     /// Memory that was free when the plan was made, weights not yet loaded.
@@ -67,15 +69,16 @@ package struct MemoryPlan: Sendable, Equatable {
         scratchBytes = overheadBytes + (planner.device == .cpu ? planner.largestOperand * planner.weightType.size : 0)
         if let encoder = model.vision {
             featureBytes = (maxPrefillTokens + wanted) * encoder.featureSize * planner.activationType.size
+            featureCacheBytes = vision.cacheBytes ?? min(freeBytes / 20, planner.device == .cpu ? .max : 4_000_000_000)
         }
 
         let bytesPerBlock = model.language.cacheLayout.bytesPerToken(planner.cacheType) * blockSize
-        let room = freeBytes - weightBytes - activationBytes - visionBytes - featureBytes - scratchBytes
+        let room = freeBytes - weightBytes - activationBytes - visionBytes - featureBytes - featureCacheBytes - scratchBytes
         guard room > bytesPerBlock else {
             throw EngineError(
                 .outOfMemory,
                 "weights need \(MemoryPlan.format(weightBytes)), activations \(MemoryPlan.format(activationBytes)) and images "
-                    + "\(MemoryPlan.format(visionBytes)), "
+                    + "\(MemoryPlan.format(visionBytes + featureBytes + featureCacheBytes)), "
                     + "\(MemoryPlan.format(freeBytes)) are free on \(planner.device); lower maxPrefillTokenNum or maxBatchSize, use dtype bfloat16, "
                     + "or a smaller model")
         }

@@ -5,7 +5,7 @@
 final class Scheduler {
     private let plan: MemoryPlan
     private let maxWaiting: Int
-    private var pool: BlockPool
+    private let cache: BlockCache
     private var freeLanes: [Int]
 
     private(set) var waiting = WaitingQueue()
@@ -23,10 +23,15 @@ final class Scheduler {
     private(set) var peakWaiting = 0
     private(set) var peakUsedBlocks = 0
 
-    init(plan: MemoryPlan, maxWaiting: Int) {
+    /// Tokens of prompts that were looked up in the prefix cache, and those of them that were found; each prompt counts once.
+    private(set) var tokensLookedUp = 0
+    private(set) var tokensHit = 0
+
+    init(plan: MemoryPlan, config: EngineConfig) {
         self.plan = plan
-        self.maxWaiting = maxWaiting
-        pool = BlockPool(blockCount: plan.blockCount, blockSize: plan.blockSize)
+        maxWaiting = config.maxWaitingRequests
+        cache = BlockCache(
+            blockCount: plan.blockCount, blockSize: plan.blockSize, cachesPrefixes: config.enablePrefixCaching)
         freeLanes = (0..<plan.maxBatchSize).reversed()
     }
 
@@ -37,8 +42,9 @@ final class Scheduler {
     }
 
     var isIdle: Bool { live.isEmpty }
-    var usedBlocks: Int { plan.blockCount - pool.freeCount }
-    var freeBlocks: Int { pool.freeCount }
+    var usedBlocks: Int { cache.heldCount }
+    var cachedBlocks: Int { cache.cachedCount }
+    var availableBlocks: Int { cache.availableCount }
     func sequence(_ id: Int) -> SequenceState? { live[id] }
 
     /// Requests that may join those that wait. As many as there are free places in the batch do not count as waiting.
@@ -56,11 +62,12 @@ final class Scheduler {
     /// Takes a sequence out for good. Its blocks are free when this returns: what is still under way for it on the device writes only to its
     /// blocks and its lane, before anything that is submitted for their next owner.
     ///
+    /// - Parameter isSound: whether what was computed for it may serve others.
     /// - Returns: whether it was there.
     @discardableResult
-    func remove(_ sequence: SequenceState) -> Bool {
+    func remove(_ sequence: SequenceState, isSound: Bool = true) -> Bool {
         guard live.removeValue(forKey: sequence.id) != nil else { return false }
-        if sequence.isRunning { leave(sequence) } else { waiting.remove(sequence) }
+        if sequence.isRunning { leave(sequence, isSound: isSound) } else { waiting.remove(sequence) }
         return true
     }
 
@@ -80,16 +87,25 @@ final class Scheduler {
     ///
     /// The first in line is never passed by, so it cannot starve. Beside others a few blocks are left free for them to grow: who comes in
     /// should not drive out who is there, nor be driven out at once.
-    func admit() {
+    ///
+    /// - Parameter admitted: called with each sequence that came in.
+    func admit(_ admitted: (SequenceState) -> Void) {
         settle()
         while let next = waiting.first, !freeLanes.isEmpty {
             let running = plan.maxBatchSize - freeLanes.count
             let reserve = min(running, max(1, plan.blockCount / 16))
-            let needed = pool.blocks(for: next.tokens.count)
-            guard needed + reserve <= pool.freeCount, let blocks = pool.take(needed) else { break }
+            guard let found = cache.admit(&next.held, tokens: next.tokens, limit: next.prefixLimit, reserve: reserve) else {
+                break
+            }
+            if !next.wasAdmitted {
+                tokensLookedUp += next.promptCount
+                tokensHit += found
+                next.response.cachedTokenCount = found
+            }
             _ = waiting.removeFirst()
-            next.enter(blocks: blocks, lane: freeLanes.removeLast())
+            next.enter(computed: found, lane: freeLanes.removeLast())
             members.append(next)
+            admitted(next)
         }
         peakRunning = max(peakRunning, plan.maxBatchSize - freeLanes.count)
         peakUsedBlocks = max(peakUsedBlocks, usedBlocks)
@@ -101,15 +117,21 @@ final class Scheduler {
     ///
     /// - Returns: false, with nothing taken, when there are not enough.
     func grow() -> Bool {
-        let needy = running.filter { $0.wantsToken && $0.computed >= $0.blocks.count * plan.blockSize }
-        guard needy.count <= pool.freeCount else { return false }
-        for sequence in needy {
-            guard let block = pool.take(1) else { return false }
-            sequence.blocks.append(contentsOf: block)
-        }
-        if !needy.isEmpty { peakUsedBlocks = max(peakUsedBlocks, usedBlocks) }
+        let needy = running.filter { $0.wantsToken && $0.computed >= $0.held.blocks.count * plan.blockSize }
+        guard !needy.isEmpty else { return true }
+        guard needy.count <= cache.availableCount else { return false }
+        for sequence in needy where !cache.extend(&sequence.held, to: sequence.computed + 1) { return false }
+        peakUsedBlocks = max(peakUsedBlocks, usedBlocks)
         return true
     }
+
+    /// Lets others find what was submitted for a sequence.
+    func publish(_ sequence: SequenceState) {
+        cache.publish(&sequence.held, tokens: sequence.tokens, computed: sequence.computed)
+    }
+
+    /// Forgets what ended sequences left, as after a device failed.
+    func forget() { cache.forget() }
 
     /// Preempts sequences until the others can grow. Nothing may be under way for any of them.
     func preemptToGrow() {
@@ -122,13 +144,13 @@ final class Scheduler {
     /// Sends a sequence back to wait, with the tokens it has; it computes them again when its turn comes.
     func preempt(_ sequence: SequenceState) {
         precondition(sequence.inFlight == 0, "a sequence is preempted once its tokens are known")
-        leave(sequence)
+        leave(sequence, isSound: true)
         waiting.insert(sequence)
         preemptions += 1
     }
 
-    private func leave(_ sequence: SequenceState) {
-        pool.giveBack(sequence.blocks)
+    private func leave(_ sequence: SequenceState, isSound: Bool) {
+        cache.release(&sequence.held, tokens: sequence.tokens, computed: isSound ? sequence.computed : 0)
         freeLanes.append(sequence.lane)
         sequence.leave()
         hasLeavers = true

@@ -18,6 +18,8 @@ final class SequenceState {
     let turn: Int
     /// Whether the sequence has a place in the batch.
     private(set) var isRunning = false
+    /// Whether it ever had one.
+    private(set) var wasAdmitted = false
     /// Positions whose keys and values are cached, or will be by the time anything submitted from now on looks.
     var computed = 0
     /// Where computing tokens that were known at admission ends: the prompt, and after a preemption the response so far.
@@ -29,7 +31,7 @@ final class SequenceState {
     /// Whether the last piece was sent.
     var isDone = false
     /// Cache blocks of the computed positions and of those that the next passes compute.
-    var blocks: [Int32] = []
+    var held: SequenceBlocks
     /// Most tokens to generate after limits of session and request.
     let maxNewTokens: Int
 
@@ -38,8 +40,12 @@ final class SequenceState {
     let nextPosition: Int32
 
     let imageRuns: [ImageRun]
+    /// The request's images, equal ones the same object.
+    let images: [InternedImage]
     /// Features of each image while a pass to come needs them.
-    var features: [ImageFeatures?]
+    var features: [HeldFeatures?]
+    /// Images whose origin was counted.
+    private var notedImages: Set<Int> = []
     /// Marks around each pass of the vision encoder that ran behind the host.
     var visionPasses: [(before: any StreamMark, after: any StreamMark)] = []
 
@@ -63,7 +69,9 @@ final class SequenceState {
         self.imageRuns = imageRuns
         turn = id - request.priority * WaitingQueue.ageing
         prefillEnd = request.tokenIDs.count
-        features = Array(repeating: nil, count: request.images.count)
+        images = request.internedImages
+        features = Array(repeating: nil, count: images.count)
+        held = SequenceBlocks(images: images, runs: imageRuns)
         tokens = request.tokenIDs
         tokens.reserveCapacity(tokens.count + maxNewTokens)
         promptPositions = positions.positions
@@ -93,17 +101,22 @@ final class SequenceState {
 
     // MARK: Places in the batch
 
-    func enter(blocks: [Int32], lane: Int) {
+    /// Most leading tokens that may come from the prefix cache. Where something is wanted of every position, only what was recorded before
+    /// need not be computed.
+    var prefixLimit: Int { wantsAllPositions ? min(choosing.recorded, tokens.count - 1) : tokens.count - 1 }
+
+    /// Takes a place, with blocks for all tokens, the first `computed` of which need no computing.
+    func enter(computed: Int, lane: Int) {
         isRunning = true
-        self.blocks = blocks
+        wasAdmitted = true
+        self.computed = computed
         self.lane = lane
         prefillEnd = tokens.count
     }
 
-    /// Gives up the place: what is computed is lost, tokens and outputs stay.
+    /// Gives up the place and, with it, what was computed; tokens and outputs stay.
     func leave() {
         isRunning = false
-        blocks.removeAll()
         computed = 0
         choosing.toldTokens = nil
         for image in features.indices { features[image] = nil }
@@ -118,6 +131,21 @@ final class SequenceState {
             missing.append(run.image)
         }
         return missing
+    }
+
+    /// Images no part of which lies at `position` or after it.
+    func imagesBefore(_ position: Int) -> [Int] {
+        guard let after = imageRuns.first(where: { $0.positions.upperBound > position }) else { return Array(images.indices) }
+        return Array(0..<after.image)
+    }
+
+    /// Notes where the features of an image came from.
+    ///
+    /// - Returns: whether it was the first time; after a preemption they may be needed again.
+    func noteImage(_ image: Int, isCached: Bool) -> Bool {
+        guard notedImages.insert(image).inserted else { return false }
+        if isCached { response.cachedImageCount += 1 }
+        return true
     }
 
     /// How many of the next `count` tokens can be computed with the features there are.

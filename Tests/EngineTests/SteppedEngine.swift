@@ -18,11 +18,13 @@ final class SteppedEngine {
     private(set) var responses: [Int: Response] = [:]
     /// Tokens that each request has been given so far.
     private(set) var tokens: [Int: [Int32]] = [:]
+    private let interner = ImageInterner()
     private var nextIndex = 0
 
     init(
         _ timing: Timing, blocks: Int = 64, blockSize: Int = 4, batch: Int = 4, chunk: Int = 64, besideDecodes: Int? = nil,
-        sessionLen: Int = 128, images: Int = 8, config change: (inout EngineConfig) -> Void = { _ in }
+        sessionLen: Int = 128, images: Int = 8, cacheBytes: Int? = nil, featureBytes: Int? = nil,
+        config change: (inout EngineConfig) -> Void = { _ in }
     ) throws {
         let rule = PromptRule(imagePlaceholder: "<image>", imageToken: "<image>", configuredImageTokenID: 0) { _ in "" }
         let model = LoadedModel(
@@ -33,9 +35,10 @@ final class SteppedEngine {
             sessionLen: sessionLen, maxBatchSize: batch, cacheMaxEntryCount: Double(blocks), cacheBlockSeqLen: blockSize,
             maxPrefillTokenNum: chunk)
         change(&config)
-        let vision = VisionConfig(maxBatchSize: images)
+        let vision = VisionConfig(maxBatchSize: images, cacheBytes: cacheBytes)
         var plan = try MemoryPlan(model: model, planner: planner, config: config, vision: vision, freeBytes: 1 << 30)
         if let besideDecodes { plan.maxPrefillTokensBesideDecodes = besideDecodes }
+        if let featureBytes { plan.featureBytes = featureBytes }
         language.passes = []
         core = try EngineCore(
             model: model, plan: plan, backend: timing == .late ? LateBackend() : ReferenceBackend(),
@@ -47,6 +50,7 @@ final class SteppedEngine {
     func submit(_ request: EngineRequest) throws -> Int {
         var request = request
         request.index = nextIndex
+        request.intern(by: interner)
         let id = try core.submit(request) { [unowned self] in take($0) }
         nextIndex += 1
         return id
@@ -65,6 +69,14 @@ final class SteppedEngine {
     func drain() throws {
         for _ in 0..<10_000 where core.hasWork { core.step() }
         try #require(!core.hasWork, "the engine does not come to an end")
+    }
+
+    /// Submits a request, runs it to its end and returns its response.
+    func answer(_ request: EngineRequest) throws -> Response {
+        let index = nextIndex
+        try submit(request)
+        try drain()
+        return try #require(responses[index])
     }
 
     /// What makes `submit` refuse a request.
