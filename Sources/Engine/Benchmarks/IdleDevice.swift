@@ -28,6 +28,7 @@ final class IdleDevice: AsynchronousBackend {
     /// Always chooses the same token.
     private final class Chooser: DeviceSampler {
         let newest: Tensor
+        let masks: Tensor
         let resultCount: Int
         private let memory: any DeviceBuffer
         var results: UnsafePointer<Int32> { UnsafePointer(memory.pointer.assumingMemoryBound(to: Int32.self)) }
@@ -36,9 +37,10 @@ final class IdleDevice: AsynchronousBackend {
             resultCount = 4 * lanes
             memory = Memory(byteCount: 4 * resultCount)
             newest = Tensor(pointer: memory.pointer, dtype: .int32, shape: Shape(lanes))
+            masks = Tensor(pointer: memory.pointer, dtype: .int32, shape: Shape(lanes, 1))
         }
 
-        func begin(lane: Int, tokens: [Int32]) {}
+        func begin(lane: Int, tokens: [Int32], counted: ArraySlice<Int32>?) {}
         func sample(_ logits: Tensor, rows: Tensor, kind: SamplingKind) {}
     }
 
