@@ -14,13 +14,14 @@ package struct PendingResize: Sendable, Equatable {
     package struct Target: Sendable, Equatable {
         package let width: Int
         package let height: Int
-        /// nil where the picture has the size already.
+        /// nil where the axis stays as it is.
         package let horizontal: ResampleTable?
         package let vertical: ResampleTable?
     }
 
     package let source: RGBImage
     package let targets: [Target]
+    private let wanted: [ResizeTarget]
     private let filter: ResampleFilter
     private let arithmetic: ResampleArithmetic
 
@@ -32,25 +33,28 @@ package struct PendingResize: Sendable, Equatable {
     /// - Returns: nil when there is nothing to do, when `resize` goes another way for these sizes, or when the work takes more than
     ///   `byteLimit` bytes beside its results.
     package init?(
-        _ source: RGBImage, sizes: [(width: Int, height: Int)], filter: ResampleFilter, arithmetic: ResampleArithmetic,
+        _ source: RGBImage, targets wanted: [ResizeTarget], filter: ResampleFilter, arithmetic: ResampleArithmetic,
         byteLimit: Int
     ) {
-        let isSized = sizes.allSatisfy { $0.width == source.width && $0.height == source.height }
+        let isSized = wanted.allSatisfy { $0.isWhole && $0.width == source.width && $0.height == source.height }
         let isTall = arithmetic == .pillow && source.height > source.width * 100
-        guard !isSized, !isTall, filter != .nearest, sizes.allSatisfy({ $0.width > 0 && $0.height > 0 }) else { return nil }
+        guard !isSized, !isTall, filter != .nearest else { return nil }
         self.source = source
+        self.wanted = wanted
         self.filter = filter
         self.arithmetic = arithmetic
-        let axis = { (input: Int, output: Int) in
-            input == output
-                ? nil : ResampleAxis(input: input, output: output, filter: filter, arithmetic: arithmetic).table
+        // A window is part of an axis' table, with rows of zeros for its border.
+        func axis(_ input: Int, _ output: Int, _ window: Range<Int>) -> ResampleTable? {
+            if input == output { return window == 0..<input ? nil : ResampleTable.identity(input).window(window) }
+            return ResampleAxis(input: input, output: output, filter: filter, arithmetic: arithmetic).table.window(window)
         }
         // Sizes first: tables of sizes that do not fit would be for nothing.
-        guard sizes.allSatisfy({ 3 * source.height * (source.width + $0.width) <= byteLimit }) else { return nil }
-        targets = sizes.map {
+        guard wanted.allSatisfy({ 3 * source.height * (source.width + $0.windowWidth) <= byteLimit }) else { return nil }
+        targets = wanted.map {
             Target(
-                width: $0.width, height: $0.height, horizontal: axis(source.width, $0.width),
-                vertical: axis(source.height, $0.height))
+                width: $0.windowWidth, height: $0.windowHeight,
+                horizontal: axis(source.width, $0.width, $0.left..<$0.left + $0.windowWidth),
+                vertical: axis(source.height, $0.height, $0.top..<$0.top + $0.windowHeight))
         }
         guard byteCount <= byteLimit else { return nil }
     }
@@ -68,6 +72,6 @@ package struct PendingResize: Sendable, Equatable {
 
     /// The pictures, resized here.
     package var pictures: [RGBImage] {
-        targets.map { resize(source, width: $0.width, height: $0.height, filter: filter, arithmetic: arithmetic) }
+        wanted.map { resize(source, to: $0, filter: filter, arithmetic: arithmetic) }
     }
 }

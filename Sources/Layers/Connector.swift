@@ -1,50 +1,82 @@
 package import Tensors
 
-/// A norm and two linears with an activation between: the connectors of Qwen2-VL and InternVL after their rows are merged.
+/// What stands between a vision tower and a language model, step by step as its checkpoint lists it.
+package enum ConnectorStep: Sendable {
+    /// Normalises each row.
+    case norm(String, Norm.Kind, epsilon: Float)
+    /// Puts this many consecutive rows side by side.
+    case merge(Int)
+    case linear(String, out: Int, bias: Bool = true)
+    case activation(Activation)
+}
+
+/// Norms, linears and activations over feature rows: Qwen's patch merger, InternVL's and LLaVA's projectors.
 package struct Connector {
-    /// What the norm runs over.
-    package enum NormSpan: Sendable {
-        /// Each row before `merge` rows become one (Qwen's patch merger).
-        case row
-        /// The merged row (InternVL).
-        case merged
+    private enum Stage {
+        case norm(Norm)
+        case merge(Int)
+        case linear(LinearWeight, LinearEpilogue)
+        case activation(Activation)
     }
 
-    private let norm: Norm
-    private let span: NormSpan
-    private let first: LinearWeight
-    private let second: LinearWeight
-    private let activation: Activation
-    private let merge: Int
+    private let stages: [Stage]
+    /// The linear that writes the result; what follows works in place.
+    private let lastLinear: Int
+    /// Rows that become one.
+    package let merge: Int
+    /// Features of a row of the result.
+    package let outputWidth: Int
 
-    /// - Parameters:
-    ///   - merge: rows of width `in` that become one of `merge · in`.
-    ///   - hidden: features between the linears.
-    package init(
-        _ scope: LayerScope, norm: (name: String, kind: Norm.Kind, epsilon: Float), span: NormSpan, first: String, second: String,
-        activation: Activation, in width: Int, merge: Int, hidden: Int, out: Int
-    ) throws {
-        self.norm = try Norm(
-            norm.kind, scope, norm.name, size: span == .row ? width : merge * width, epsilon: norm.epsilon)
-        self.span = span
-        self.first = try scope.linear(first, in: merge * width, out: hidden, bias: true)
-        self.second = try scope.linear(second, in: hidden, out: out, bias: true)
-        self.activation = activation
+    /// Binds the weights.
+    ///
+    /// - Parameter steps: with at least one linear.
+    package init(_ scope: LayerScope, in width: Int, steps: [ConnectorStep]) throws {
+        var (width, merge) = (width, 1)
+        var stages: [Stage] = []
+        for step in steps {
+            switch step {
+            case .norm(let name, let kind, let epsilon):
+                stages.append(.norm(try Norm(kind, scope, name, size: width, epsilon: epsilon)))
+            case .merge(let count):
+                stages.append(.merge(count))
+                (width, merge) = (width * count, merge * count)
+            case .linear(let name, let out, let bias):
+                stages.append(.linear(try scope.linear(name, in: width, out: out, bias: bias), .store))
+                width = out
+            case .activation(let activation):
+                // Right after a linear it costs nothing.
+                if case .linear(let weight, .store)? = stages.last {
+                    stages[stages.count - 1] = .linear(weight, .activation(activation))
+                } else {
+                    stages.append(.activation(activation))
+                }
+            }
+        }
+        guard let last = stages.lastIndex(where: { if case .linear = $0 { true } else { false } }) else {
+            preconditionFailure("a connector without a linear")
+        }
+        self.stages = stages
         self.merge = merge
+        lastLinear = last
+        outputWidth = width
     }
 
-    /// Hidden features `[T / merge, hidden]` of `x [T, width]`, whose memory is overwritten; in workspace memory.
-    package func hidden(_ x: Tensor, context: ForwardContext) throws -> Tensor {
-        let merged = x.reshaped(Shape(x.rows / merge, x.width * merge))
-        let inner = try context.activations(Shape(merged.rows, first.outFeatures))
-        let rows = span == .row ? x : merged
-        try norm(rows, into: rows, backend: context.backend)
-        try context.backend.linear(merged, first, epilogue: .activation(activation), into: inner)
-        return inner
-    }
-
-    /// Feature rows of rows of ``hidden(_:context:)``.
-    package func project(_ hidden: Tensor, into out: Tensor, context: ForwardContext) throws {
-        try context.backend.linear(hidden, second, epilogue: .store, into: out)
+    /// Feature rows `[T / merge, outputWidth]` of `x [T, width]`, whose memory is overwritten.
+    package func callAsFunction(_ x: Tensor, into out: Tensor, context: ForwardContext) throws {
+        try context.workspace.scope {
+            var rows = x
+            for (index, stage) in stages.enumerated() {
+                switch stage {
+                case .norm(let norm): try norm(rows, into: rows, backend: context.backend)
+                case .merge(let count): rows = rows.reshaped(Shape(rows.rows / count, rows.width * count))
+                case .activation(let activation): try context.backend.activate(rows, activation)
+                case .linear(let weight, let epilogue):
+                    let product =
+                        index == lastLinear ? out : try context.activations(Shape(rows.rows, weight.outFeatures))
+                    try context.backend.linear(rows, weight, epilogue: epilogue, into: product)
+                    rows = product
+                }
+            }
+        }
     }
 }

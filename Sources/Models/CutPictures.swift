@@ -31,17 +31,16 @@ package struct CutPictures: Sendable, Equatable {
 
     /// - Parameter options: whether resizing is left to the encoder.
     package init(
-        _ image: RGBImage, sizes: [(width: Int, height: Int)], filter: ResampleFilter, arithmetic: ResampleArithmetic,
+        _ image: RGBImage, targets: [ResizeTarget], filter: ResampleFilter, arithmetic: ResampleArithmetic,
         _ normalization: Normalization, _ cut: Cut, options: ImageOptions
     ) {
         let pending =
             options.leavesResizing
             ? PendingResize(
-                image, sizes: sizes, filter: filter, arithmetic: arithmetic, byteLimit: CutPictures.pendingByteLimit) : nil
+                image, targets: targets, filter: filter, arithmetic: arithmetic, byteLimit: CutPictures.pendingByteLimit) : nil
         let source =
             pending.map { .pending($0) }
-            ?? Source.pictures(
-                sizes.map { resize(image, width: $0.width, height: $0.height, filter: filter, arithmetic: arithmetic) })
+            ?? Source.pictures(targets.map { resize(image, to: $0, filter: filter, arithmetic: arithmetic) })
         self.init(source, normalization, cut)
     }
 

@@ -36,8 +36,8 @@ package struct ModelFamily: Sendable {
 /// Every family there is.
 package enum ModelRegistry {
     package static let families: [ModelFamily] = [
-        InternVL.family, InternVLChat.family, QwenVL.qwen2, QwenVL.qwen25,
-        Qwen2.family, Qwen3.family, Llama.family, InternLM2.family,
+        InternVL.family, InternVLChat.family, QwenVL.qwen2, QwenVL.qwen25, Llava.family,
+        Qwen2.family, Qwen3.family, Llama.family, Mistral.family, InternLM2.family,
     ]
 
     /// The family of a checkpoint, by `architectures` of its config.json.

@@ -78,7 +78,7 @@ import Testing
         for (row, index) in zip(rows, some.outputs) { #expect(relativeL2(row, all[index]) < 1e-6) }
     }
 
-    @Test(arguments: ["qwen2_5_vl", "qwen2_vl", "internvl", "internvl_chat-qwen2"])
+    @Test(arguments: ["qwen2_5_vl", "qwen2_vl", "internvl", "internvl_chat-qwen2", "llava-clip"])
     func imagesTogetherEqualOneByOne(_ name: String) throws {
         let golden = try Golden(name)
         let runner = try load(golden)

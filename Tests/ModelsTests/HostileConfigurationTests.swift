@@ -14,7 +14,9 @@ import Testing
         .null, .array([]), .array([.integer(-5), .integer(9), .integer(4)]), .object(JSONObject()),
     ]
 
-    @Test(arguments: ["qwen2_5_vl", "qwen2_vl", "internvl", "internvl_chat-internlm2", "llama3", "qwen2-yarn"])
+    @Test(arguments: [
+        "qwen2_5_vl", "qwen2_vl", "internvl", "internvl_chat-internlm2", "llama3", "qwen2-yarn", "llava-clip", "llava-siglip",
+    ])
     func everyValueMayBeAnything(_ name: String) throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("hostile-\(UUID().uuidString)")
         try FileManager.default.copyItem(atPath: try Golden(name).checkpoint, toPath: folder.path)

@@ -22,13 +22,22 @@ import Testing
     @Test(arguments: [ResampleArithmetic.torch, .pillow]) func resamplingOnABackendEqualsTheHostsResize(
         _ arithmetic: ResampleArithmetic
     ) throws {
-        for (width, height, newWidth, newHeight) in [(37, 23, 14, 50), (64, 64, 28, 28), (5, 90, 40, 7), (30, 20, 30, 9)] {
+        let whole = [(37, 23, 14, 50), (64, 64, 28, 28), (5, 90, 40, 7), (30, 20, 30, 9)].map {
+            width, height, newWidth, newHeight in
+            (width, height, ResizeTarget(width: newWidth, height: newHeight))
+        }
+        // Cropped, bordered, both, and an axis that is cropped only.
+        let windows = [(20, 12), (53, 71), (21, 60)].flatMap { window in
+            whole.map { ($0.0, $0.1, $0.2.centered(width: window.0, height: window.1)) }
+        }
+        for (width, height, size) in whole + windows {
             let image = try picture(width, height)
+            let (newWidth, newHeight) = (size.windowWidth, size.windowHeight)
             for filter in [ResampleFilter.bilinear, .bicubic, .lanczos, .box] {
                 let pending = try #require(
                     PendingResize(
-                        image, sizes: [(newWidth, newHeight)], filter: filter, arithmetic: arithmetic, byteLimit: 1 << 20))
-                let want = resize(image, width: newWidth, height: newHeight, filter: filter, arithmetic: arithmetic)
+                        image, targets: [size], filter: filter, arithmetic: arithmetic, byteLimit: 1 << 20))
+                let want = resize(image, to: size, filter: filter, arithmetic: arithmetic)
                 #expect(pending.pictures == [want])
                 for backend in [try CPUBackend(threads: 2, mode: .exact) as any Backend, ReferenceBackend()] {
                     let context = ForwardContext(
@@ -48,7 +57,7 @@ import Testing
                     }
                     var bytes = [UInt8](repeating: 0, count: tensor.count)
                     try bytes.withUnsafeMutableBytes { try backend.download(tensor, into: $0) }
-                    #expect(bytes == want.pixels, "\(width)x\(height) to \(newWidth)x\(newHeight), \(filter)")
+                    #expect(bytes == want.pixels, "\(width)x\(height) to \(size), \(filter)")
                 }
             }
         }
@@ -63,7 +72,10 @@ import Testing
     @Test func whatIsNotWorthItStaysOnTheHost() throws {
         let image = try picture(20, 10)
         func pending(_ sizes: [(width: Int, height: Int)], limit: Int = 1 << 20, _ filter: ResampleFilter = .bicubic) -> Bool {
-            PendingResize(image, sizes: sizes, filter: filter, arithmetic: .torch, byteLimit: limit) != nil
+            PendingResize(
+                image, targets: sizes.map { ResizeTarget(width: $0.width, height: $0.height) }, filter: filter,
+                arithmetic: .torch,
+                byteLimit: limit) != nil
         }
         #expect(pending([(28, 28)]) && pending([(20, 10), (28, 28)]))
         #expect(!pending([(20, 10)]) && !pending([(28, 28)], limit: 1000) && !pending([(28, 28)], .nearest))

@@ -11,6 +11,8 @@ package struct Golden: Sendable {
     /// The checkpoint folder.
     package let checkpoint: String
     package let cases: [GoldenCase]
+    /// Prefixes of tensors that the checkpoint has and the model does not use.
+    package let unused: [String]
 
     package init(_ name: String) throws {
         self.name = name
@@ -18,7 +20,9 @@ package struct Golden: Sendable {
         checkpoint = folder + "/checkpoint"
         let file = try SafetensorsFile(path: folder + "/golden.safetensors")
         let arrays = Dictionary(uniqueKeysWithValues: file.tensors.map { ($0.name, $0) })
-        let list = try ConfigReader(contentsOf: folder + "/golden.json").object["cases"]?.arrayValue ?? []
+        let reader = try ConfigReader(contentsOf: folder + "/golden.json")
+        unused = try reader.stringsIfPresent("unused") ?? []
+        let list = reader.object["cases"]?.arrayValue ?? []
         cases = try list.map { try GoldenCase($0, folder: folder, arrays: arrays) }
     }
 
@@ -33,9 +37,9 @@ package struct Golden: Sendable {
     /// All fixture folders.
     package static let all = [
         "qwen2_5_vl", "qwen2_5_vl-untied", "qwen2_5_vl-transformers5", "qwen2_vl", "internvl", "internvl-qwen3-transformers5",
-        "internvl_chat-qwen2", "internvl_chat-qwen3", "internvl_chat-internlm2", "internvl_chat-llama", "qwen2", "qwen2-yarn",
-        "qwen3",
-        "llama3", "llama-linear", "internlm2",
+        "internvl_chat-qwen2", "internvl_chat-qwen3", "internvl_chat-internlm2", "internvl_chat-llama",
+        "llava-clip", "llava-siglip", "llava-transformers5",
+        "qwen2", "qwen2-yarn", "qwen3", "llama3", "llama-linear", "mistral", "internlm2",
     ]
 }
 

@@ -1,6 +1,5 @@
 import Checkpoints
 import Imaging
-import JSON
 import Layers
 
 /// InternVL 2.5 to 3.5 as transformers has it (arXiv 2404.16821, 2412.05271). Transformers 5.17.0 `models/internvl`.
@@ -25,33 +24,40 @@ enum InternVL {
         var decoder = try language.decoder(text)
         decoder.tiedHead = try config.bool("tie_word_embeddings", default: true)
         let processor = try imageProcessor(checkpoint)
-        let vision = try encoderConfig(config, tileSize: processor.tiling.tileWidth, outputWidth: decoder.hiddenSize)
-        try vision.validate(config)
-        guard vision.tokensPerTile == processor.tokensPerTile else {
+        let vision = try towerConfig(config, tileSize: processor.tiling.tileWidth)
+        let rows = TileEncoder.Rows(merge: try config.mergeOfDownsampleRatio())
+        try vision.validate(config, merge: rows.merge)
+        guard vision.tokens(rows) == processor.tokensPerTile else {
             throw ModelError(
                 .configuration, subject: checkpoint.processorConfig?.file ?? config.file,
                 detail: "image_seq_length is \(processor.tokensPerTile), but a tile of \(vision.tileSize) pixels gives "
-                    + "\(vision.tokensPerTile) features")
+                    + "\(vision.tokens(rows)) features")
         }
-        loader.ignore("model.vision_tower.embeddings.mask_token")
+        let activation = try config.activation("projector_hidden_act", default: "gelu")
         return LoadedModel(
             family: family.name,
             language: try DecoderModel(
                 decoder, names: language.names, body: loader.root["model.language_model"], headName: "lm_head"),
             vision: try TileEncoder(
-                vision, tower: loader.root["model.vision_tower"], connector: loader.root["model.multi_modal_projector"]),
+                vision, tower: loader.root["model.vision_tower"], rows: rows,
+                connector: loader.root["model.multi_modal_projector"],
+                steps: [
+                    .merge(rows.merge * rows.merge), .norm("layer_norm", .layer, epsilon: 1e-5),
+                    .linear("linear_1", out: decoder.hiddenSize), .activation(activation),
+                    .linear("linear_2", out: decoder.hiddenSize),
+                ]),
             imageProcessor: processor, promptRule: try promptRule(checkpoint),
             eosTokenIDs: try checkpoint.eosTokenIDs(text: text))
     }
 
-    private static func encoderConfig(_ config: ConfigReader, tileSize: Int, outputWidth: Int) throws -> TileEncoderConfig {
+    private static func towerConfig(_ config: ConfigReader, tileSize: Int) throws -> TileTowerConfig {
         let vision = try config.object("vision_config")
         let width = try vision.size("hidden_size", default: 1024)
         let heads = try vision.size("num_attention_heads", default: 16)
         guard width.isMultiple(of: heads) else { throw vision.invalid("num_attention_heads", "does not divide \(width)") }
         let fileLayers = try vision.size("num_hidden_layers", default: 24, upTo: 4096)
         let epsilon = try vision.epsilon("layer_norm_eps", default: 1e-6)
-        let featureLayer = try config.int("vision_feature_layer", default: -1)
+        let featureLayer = try config.intOrInts("vision_feature_layer").first ?? -1
         let strategy = try config.string("vision_feature_select_strategy", default: "default")
         guard strategy == "default" else {
             throw config.invalid("vision_feature_select_strategy", "is \"\(strategy)\"; pixel shuffle needs \"default\"")
@@ -70,15 +76,13 @@ enum InternVL {
         // Only the last layer's output goes through the final norm, and only where rows are not averaged.
         let normed = try featureLayer == -1 && !vision.bool("use_mean_pooling", default: true)
         let positions = try vision.bool("use_absolute_position_embeddings", default: true)
-        return TileEncoderConfig(
-            width: width, layers: try TileEncoderConfig.layersRun(featureLayer, of: fileLayers, config, "vision_feature_layer"),
-            fileLayers: fileLayers, patchSize: try vision.square("patch_size", default: 14), tileSize: tileSize,
-            tableSize: try vision.square("image_size", default: 448), block: block,
-            merge: try TileEncoderConfig.merge(config), outputWidth: outputWidth,
-            connectorActivation: try config.activation("projector_hidden_act", default: "gelu"),
-            classToken: "embeddings.cls_token", positionTable: positions ? "embeddings.position_embeddings" : nil,
-            patchEmbedding: "embeddings.patch_embeddings.projection", blocks: "encoder.layer",
-            finalNorm: normed ? ("layernorm", epsilon) : nil, connector: ("layer_norm", "linear_1", "linear_2"))
+        return TileTowerConfig(
+            width: width, patchSize: try vision.square("patch_size", default: 14), tileSize: tileSize,
+            tableSize: try vision.square("image_size", default: 448), fileLayers: fileLayers,
+            taps: try config.taps("vision_feature_layer", default: -1, of: fileLayers), block: block,
+            patchEmbedding: "embeddings.patch_embeddings.projection", classToken: ("embeddings.cls_token", [1, 1]),
+            positionTable: positions ? ("embeddings.position_embeddings", [1]) : nil,
+            finalNorm: normed ? ("layernorm", epsilon) : nil, blocks: "encoder.layer", unused: ["embeddings.mask_token"])
     }
 
     /// The processor tiles whatever preprocessor_config.json says: its own `crop_to_patches` is true.
@@ -106,12 +110,9 @@ enum InternVL {
 
     /// The tokenizer's configuration names the tokens, beside its other keys or among the extra special tokens.
     private static func promptRule(_ checkpoint: Checkpoint) throws -> PromptRule {
-        func token(_ key: String, _ fallback: String) -> String {
-            let config = checkpoint.tokenizerConfig
-            return config?.value(key)?.stringValue ?? config?.value("extra_special_tokens")?[key]?.stringValue ?? fallback
-        }
-        let image = token("context_image_token", "<IMG_CONTEXT>")
-        let (start, end) = (token("start_image_token", "<img>"), token("end_image_token", "</img>"))
+        let image = checkpoint.specialToken("context_image_token", default: "<IMG_CONTEXT>")
+        let start = checkpoint.specialToken("start_image_token", default: "<img>")
+        let end = checkpoint.specialToken("end_image_token", default: "</img>")
         return PromptRule(
             imagePlaceholder: image, imageToken: image,
             configuredImageTokenID: try checkpoint.config.token("image_token_id", default: 151_667),

@@ -1,6 +1,7 @@
 import Checkpoints
 import Imaging
 import Layers
+import Tensors
 
 /// InternVL 1.5 to 3.5 in the form of its authors (arXiv 2404.16821, 2412.05271), which is code beside the checkpoint.
 /// After OpenGVLab/InternVL `internvl_chat/internvl/model/internvl_chat` (0328579) and `internvl/conversation.py` (0556aa8).
@@ -16,19 +17,27 @@ enum InternVLChat {
         let language = try LanguageFamily.of(text)
         var decoder = try language.decoder(text)
         decoder.tiedHead = try decoder.tiedHead || config.bool("tie_word_embeddings", default: false)
-        let vision = try encoderConfig(config, outputWidth: decoder.hiddenSize)
-        try vision.validate(config)
+        let vision = try towerConfig(config)
+        let rows = TileEncoder.Rows(
+            merge: try config.mergeOfDownsampleRatio(), transposed: try config.string("ps_version", default: "v1") == "v1")
+        try vision.validate(config, merge: rows.merge)
         return LoadedModel(
             family: family.name,
             language: try DecoderModel(
                 decoder, names: language.names, body: loader.root["language_model.model"],
                 headName: "language_model.\(language.headName)"),
-            vision: try TileEncoder(vision, tower: loader.root["vision_model"], connector: loader.root["mlp1"]),
-            imageProcessor: try imageProcessor(config, vision), promptRule: try promptRule(config),
+            vision: try TileEncoder(
+                vision, tower: loader.root["vision_model"], rows: rows, connector: loader.root["mlp1"],
+                steps: [
+                    .merge(rows.merge * rows.merge), .norm("0", .layer, epsilon: 1e-5), .linear("1", out: decoder.hiddenSize),
+                    .activation(.gelu), .linear("3", out: decoder.hiddenSize),
+                ]),
+            imageProcessor: try imageProcessor(config, vision, tokensPerTile: vision.tokens(rows)),
+            promptRule: try promptRule(config),
             eosTokenIDs: try checkpoint.eosTokenIDs(text: text, default: [2]))
     }
 
-    private static func encoderConfig(_ config: ConfigReader, outputWidth: Int) throws -> TileEncoderConfig {
+    private static func towerConfig(_ config: ConfigReader) throws -> TileTowerConfig {
         let vision = try config.object("vision_config")
         let width = try vision.size("hidden_size", default: 3200)
         let heads = try vision.size("num_attention_heads", default: 25)
@@ -44,18 +53,18 @@ enum InternVLChat {
             wideNormEpsilon: epsilon, output: "attn.proj",
             mlp: .plain(first: "mlp.fc1", second: "mlp.fc2", try vision.activation("hidden_act", default: "gelu")),
             layerScales: ("ls1", "ls2"))
-        let index = try config.int("select_layer", default: -1)
-        return TileEncoderConfig(
-            width: width, layers: try TileEncoderConfig.layersRun(index, of: fileLayers, config, "select_layer"),
-            fileLayers: fileLayers, patchSize: try vision.square("patch_size", default: 14),
-            tileSize: try config.square("force_image_size", default: tableSize), tableSize: tableSize, block: block,
-            merge: try TileEncoderConfig.merge(config), transposed: try config.string("ps_version", default: "v1") == "v1",
-            outputWidth: outputWidth, classToken: "embeddings.class_embedding", positionTable: "embeddings.position_embedding",
-            patchEmbedding: "embeddings.patch_embedding", blocks: "encoder.layers", connector: ("0", "1", "3"))
+        return TileTowerConfig(
+            width: width, patchSize: try vision.square("patch_size", default: 14),
+            tileSize: try config.square("force_image_size", default: tableSize), tableSize: tableSize, fileLayers: fileLayers,
+            taps: try config.taps("select_layer", default: -1, of: fileLayers), block: block,
+            patchEmbedding: "embeddings.patch_embedding", classToken: ("embeddings.class_embedding", [1, 1]),
+            positionTable: ("embeddings.position_embedding", [1]), blocks: "encoder.layers")
     }
 
     /// `dynamic_preprocess`: settings are in config.json, the numbers of ImageNet in the code.
-    private static func imageProcessor(_ config: ConfigReader, _ vision: TileEncoderConfig) throws -> TileImageProcessor {
+    private static func imageProcessor(
+        _ config: ConfigReader, _ vision: TileTowerConfig, tokensPerTile: Int
+    ) throws -> TileImageProcessor {
         guard try !config.bool("pad2square", default: false) else {
             throw config.invalid("pad2square", "is true, which this version does not do")
         }
@@ -71,7 +80,7 @@ enum InternVLChat {
                 maxTiles: dynamic ? most : 1, usesThumbnail: try config.bool("use_thumbnail", default: false)),
             filter: .bicubic,
             normalization: Normalization(mean: Normalization.imageNetMean, std: Normalization.imageNetStd),
-            tokensPerTile: vision.tokensPerTile)
+            tokensPerTile: tokensPerTile)
     }
 
     /// Messages are plain text in which an image is `<image>` and a newline.

@@ -12,7 +12,7 @@ struct LanguageFamily: Sendable {
     let decoder: @Sendable (ConfigReader) throws -> DecoderConfig
 
     /// Language models that families with images may contain.
-    static let all = [Qwen2.language, Qwen3.language, Llama.language, InternLM2.language]
+    static let all = [Qwen2.language, Qwen3.language, Llama.language, Mistral.language, InternLM2.language]
 
     /// The family of a nested configuration, by `model_type`, else by `architectures`.
     static func of(_ config: ConfigReader, default fallback: String? = nil) throws -> LanguageFamily {
@@ -24,9 +24,10 @@ struct LanguageFamily: Sendable {
     }
 
     /// The text-only family of the registry.
-    func family(name: String, formats: String) -> ModelFamily {
+    func family(name: String, formats: String, devicesTested: [String] = ["CPU", "H100"]) -> ModelFamily {
         ModelFamily(
-            name: name, architectures: [architecture], formats: formats, inputs: [.text], rename: { _ in [] },
+            name: name, architectures: [architecture], formats: formats, inputs: [.text], devicesTested: devicesTested,
+            rename: { _ in [] },
             build: { checkpoint, loader in
                 let language = try DecoderModel(
                     decoder(checkpoint.config), names: names, body: loader.root["model"], headName: headName)

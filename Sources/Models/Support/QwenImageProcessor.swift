@@ -81,7 +81,8 @@ struct QwenImageProcessor: ImageProcessor {
         return ProcessedImage(
             .pictures(
                 CutPictures(
-                    image, sizes: [size], filter: filter, arithmetic: .torch, normalization,
+                    image, targets: [ResizeTarget(width: size.width, height: size.height)], filter: filter, arithmetic: .torch,
+                    normalization,
                     .patches(size: patchSize, merge: mergeSize, frames: temporalPatchSize), options: options)),
             dimensions: [grid[1] * grid[2], 3 * temporalPatchSize * patchSize * patchSize], grid: grid,
             tokenCount: grid[1] * grid[2] / (mergeSize * mergeSize))

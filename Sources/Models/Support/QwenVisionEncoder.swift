@@ -19,8 +19,11 @@ final class QwenVisionEncoder: VisionEncoder {
         blocks = try (0..<config.layers).map { try VisionBlock(scope["blocks"][$0], config.block) }
         let unit = config.mergeSize * config.mergeSize
         merger = try Connector(
-            scope["merger"], norm: ("ln_q", config.norm, 1e-6), span: .row, first: "mlp.0", second: "mlp.2", activation: .gelu,
-            in: config.width, merge: unit, hidden: unit * config.width, out: config.outputWidth)
+            scope["merger"], in: config.width,
+            steps: [
+                .norm("ln_q", config.norm, epsilon: 1e-6), .merge(unit), .linear("mlp.0", out: unit * config.width),
+                .activation(.gelu), .linear("mlp.2", out: config.outputWidth),
+            ])
         rotary = try GridRotary(headSize: config.width / config.heads, theta: config.theta, backend: scope.loader.backend)
         parameterCount = scope.loader.parameterCount - before
     }
@@ -88,15 +91,11 @@ final class QwenVisionEncoder: VisionEncoder {
 
     /// Blocks of patches to feature rows, back in the order of the pixels.
     private func merge(_ x: Tensor, _ layout: PatchLayout, context: ForwardContext, into features: [Tensor]) throws {
-        let hidden = try merger.hidden(x, context: context)
         let reordered = config.window != nil
-        if !reordered, features.count == 1 {
-            try merger.project(hidden, into: features[0], context: context)
-            return
-        }
+        if !reordered, features.count == 1 { return try merger(x, into: features[0], context: context) }
         // One product for all images, as one image's rows may be too few to fill a GPU.
-        let merged = try context.activations(Shape(hidden.rows, config.outputWidth))
-        try merger.project(hidden, into: merged, context: context)
+        let merged = try context.activations(Shape(x.rows / merger.merge, config.outputWidth))
+        try merger(x, into: merged, context: context)
         let inverse = reordered ? layout.inverse : []
         for (index, feature) in features.enumerated() {
             let range = layout.images[index]..<layout.images[index + 1]

@@ -16,7 +16,8 @@ struct TileImageProcessor: ImageProcessor {
         return ProcessedImage(
             .pictures(
                 CutPictures(
-                    image, sizes: sizes, filter: filter, arithmetic: tiling.arithmetic, normalization,
+                    image, targets: sizes.map { ResizeTarget(width: $0.width, height: $0.height) }, filter: filter,
+                    arithmetic: tiling.arithmetic, normalization,
                     .tiles(width: width, height: height), options: options)), dimensions: [tiles, 3, height, width],
             tokenCount: tiles * tokensPerTile)
     }

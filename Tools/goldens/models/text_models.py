@@ -96,6 +96,10 @@ def generate(only=None) -> None:
         "llama-linear": dict(language="llama", seed=45, tied=False, dtype=torch.float32, cases=("multi-turn",), changes={
             "rope_scaling": {"type": "linear", "factor": 2.0}, "attention_bias": True, "mlp_bias": True,
             "num_hidden_layers": 1}),
+        # every layer with a window shorter than the prompt
+        "mistral": dict(language="llama", seed=47, tied=False, cases=("text",), changes={
+            "model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": 12, "head_dim": 16,
+            "rope_theta": 10000.0}),
         "internlm2": dict(language="llama", seed=46, tied=False, tokenizer="internlm2", changes={}),
     }  # fmt: skip
     for name, options in variants.items():
