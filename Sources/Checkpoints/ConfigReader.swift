@@ -120,6 +120,17 @@ package struct ConfigReader: Sendable {
         } ?? []
     }
 
+    /// A list of lists of integers.
+    package func listOfInts(_ key: String) throws -> [[Int]] {
+        try required(
+            key,
+            list(key, "a list of lists of integers") { element in
+                guard let numbers = element.arrayValue else { return nil }
+                let all = numbers.compactMap { ConfigReader.integer($0) }
+                return all.count == numbers.count ? all : nil
+            }, "a list of lists of integers")
+    }
+
     // MARK: Errors
 
     /// An error that names this file and the path of `key`.

@@ -17,16 +17,24 @@ package struct ProcessedImage: Sendable, Equatable {
     package let grid: [Int]
     /// Feature rows, which is the number of placeholder tokens.
     package let tokenCount: Int
+    /// How the features of tiles become those of the image; nil when they follow each other.
+    package let layout: FeatureLayout?
 
     package init(pixels: [Float], dimensions: [Int], grid: [Int] = [], tokenCount: Int) {
         self.init(.pixels(pixels), dimensions: dimensions, grid: grid, tokenCount: tokenCount)
     }
 
-    package init(_ content: Content, dimensions: [Int], grid: [Int] = [], tokenCount: Int) {
+    package init(_ content: Content, dimensions: [Int], grid: [Int] = [], tokenCount: Int, layout: FeatureLayout? = nil) {
         self.content = content
         self.dimensions = dimensions
         self.grid = grid
         self.tokenCount = tokenCount
+        self.layout = layout
+    }
+
+    /// The same image with its pixels as floats.
+    package func with(pixels: [Float]) -> ProcessedImage {
+        ProcessedImage(.pixels(pixels), dimensions: dimensions, grid: grid, tokenCount: tokenCount, layout: layout)
     }
 
     /// Tiles of families that cut images into tiles, the thumbnail included; 1 in families of native resolution.
@@ -34,7 +42,8 @@ package struct ProcessedImage: Sendable, Equatable {
 
     /// Bytes of workspace that getting the image ready on the device takes, which its dimensions do not tell.
     package var pendingBytes: Int {
-        if case .pictures(let pictures) = content { pictures.pendingBytes } else { 0 }
+        let places = layout.map { ($0.byteCount + 255) / 256 * 256 } ?? 0
+        return if case .pictures(let pictures) = content { places + pictures.pendingBytes } else { places }
     }
 
     /// The reference's `pixel_values` rows of this image, row-major.

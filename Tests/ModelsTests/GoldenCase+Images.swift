@@ -22,9 +22,7 @@ extension GoldenCase {
         var start = 0
         return images.map { image in
             defer { start += image.pixels.count }
-            return ProcessedImage(
-                pixels: Array(pixels[start..<start + image.pixels.count]), dimensions: image.dimensions, grid: image.grid,
-                tokenCount: image.tokenCount)
+            return image.with(pixels: Array(pixels[start..<start + image.pixels.count]))
         }
     }
 }

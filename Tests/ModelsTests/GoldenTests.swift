@@ -52,7 +52,7 @@ import Testing
                     }
                 }
                 let floats = images.map {
-                    ProcessedImage(pixels: $0.pixels, dimensions: $0.dimensions, grid: $0.grid, tokenCount: $0.tokenCount)
+                    $0.with(pixels: $0.pixels)
                 }
                 let features = try runner.encode(images).flatMap { try runner.download($0) }
                 #expect(try features == runner.encode(floats).flatMap { try runner.download($0) }, "\(each.name)")

@@ -105,22 +105,25 @@ final class ModelRunner {
         }
     }
 
-    /// A prompt as one part: runs of the image token get the features in order.
+    /// A prompt as one part: image tokens get the features in order, which may lie in several runs.
     func prompt(
         _ tokens: [Int32], images: [ProcessedImage], features: [Tensor], imageTokenID: Int32?, allRows: Bool = false
     ) throws -> (part: Part, nextPosition: Int32) {
         let (positions, next) = try model.positions(tokenIDs: tokens, images: images)
         var spans: [(row: Int, features: Tensor)] = []
         var row = 0
-        var used = 0
+        var (used, taken) = (0, 0)
         while row < tokens.count {
-            if tokens[row] == imageTokenID, used < features.count {
-                spans.append((row, features[used]))
-                row += features[used].rows
-                used += 1
-            } else {
+            guard tokens[row] == imageTokenID, used < features.count else {
                 row += 1
+                continue
             }
+            let run = tokens[row...].prefix { $0 == imageTokenID }.count
+            let count = min(run, features[used].rows - taken)
+            spans.append((row, features[used].rows(taken..<taken + count)))
+            row += count
+            taken += count
+            if taken == features[used].rows { (used, taken) = (used + 1, 0) }
         }
         precondition(used == features.count, "the prompt has places for \(used) of \(features.count) images")
         let outputs = allRows ? Array(tokens.indices) : [tokens.count - 1]

@@ -69,14 +69,18 @@ struct LlavaParts {
     var tokensPerTile: Int { tower.tokens(rows) }
 
     /// The model, whose weights have the names of ``rename``.
-    func model(family: String, _ loader: WeightLoader, imageProcessor: any ImageProcessor) throws -> LoadedModel {
+    ///
+    /// - Parameter newline: name of the row that ends lines of features.
+    func model(
+        family: String, _ loader: WeightLoader, imageProcessor: any ImageProcessor, newline: String? = nil
+    ) throws -> LoadedModel {
         LoadedModel(
             family: family,
             language: try DecoderModel(
                 decoder, names: language.names, body: loader.root["model.language_model"], headName: "lm_head"),
             vision: try TileEncoder(
                 tower, tower: loader.root["model.vision_tower"], rows: rows,
-                connector: loader.root["model.multi_modal_projector"], steps: projector), imageProcessor: imageProcessor,
+                connector: loader.root["model.multi_modal_projector"], steps: projector, newline: newline), imageProcessor: imageProcessor,
             promptRule: promptRule, eosTokenIDs: try checkpoint.eosTokenIDs(text: text, default: [2]))
     }
 

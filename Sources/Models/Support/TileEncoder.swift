@@ -18,6 +18,8 @@ final class TileEncoder: VisionEncoder {
     private let tower: TileTower
     private let rows: Rows
     private let connector: Connector
+    /// `[1, D]`, what ends a line of features; see ``FeatureLayout/newline``.
+    private let newline: Parameter?
     let parameterCount: Int
 
     private let recorded = RecordedPasses()
@@ -27,14 +29,23 @@ final class TileEncoder: VisionEncoder {
     /// Groups of at most this many rows are replayed where that can be done; larger ones keep a GPU busier than their launches the host.
     private static let recordedRows = 4608
 
-    /// - Parameter steps: of the connector, over rows of the tower's features.
+    /// - Parameters:
+    ///   - steps: of the connector, over rows of the tower's features.
+    ///   - newline: full name of the row that ends lines, for images with a ``FeatureLayout``.
     init(
-        _ config: TileTowerConfig, tower scope: LayerScope, rows: Rows = Rows(), connector: LayerScope, steps: [ConnectorStep]
+        _ config: TileTowerConfig, tower scope: LayerScope, rows: Rows = Rows(), connector: LayerScope, steps: [ConnectorStep],
+        newline: String? = nil
     ) throws {
         let before = scope.loader.parameterCount
         tower = try TileTower(config, scope)
         self.rows = rows
         self.connector = try Connector(connector, in: config.featureWidth, steps: steps)
+        let width = self.connector.outputWidth
+        let loader = scope.loader
+        self.newline = try newline.map { name in
+            let row = try loader.root.host(name, [width])
+            return try loader.root.parameter(row, dtype: loader.backend.activationType)
+        }
         precondition(self.connector.merge == rows.merge * rows.merge, "the connector merges other rows than lie together")
         parameterCount = scope.loader.parameterCount - before
     }
@@ -48,14 +59,61 @@ final class TileEncoder: VisionEncoder {
         try check(images, features)
         let tiles = images.enumerated().flatMap { index, image in (0..<image.dimensions[0]).map { (image: index, tile: $0) } }
         let group = max(1, TileEncoder.rowsPerGroup(context.backend.device) / config.rowsPerTile)
-        for first in stride(from: 0, to: tiles.count, by: group) {
-            let part = Array(tiles[first..<min(first + group, tiles.count)])
-            try context.workspace.scope { try encode(part, of: images, context: context, into: features) }
+        try context.workspace.scope {
+            let gathered = images.contains { $0.layout != nil } ? try Gathering(tiles: tiles.count, self, context) : nil
+            let targets = gathered.map { $0.parts(images) } ?? features
+            for first in stride(from: 0, to: tiles.count, by: group) {
+                let part = Array(tiles[first..<min(first + group, tiles.count)])
+                try context.workspace.scope { try encode(part, of: images, context: context, into: targets) }
+            }
+            try gathered?.gather(images, context: context, into: features)
+        }
+    }
+
+    /// Features of all tiles before some of them become features of images.
+    private struct Gathering {
+        /// `[tiles · tokens + 1, D]`, the newline last.
+        private let rows: Tensor
+        private let tokens: Int
+
+        init(tiles: Int, _ encoder: TileEncoder, _ context: ForwardContext) throws {
+            tokens = encoder.tokensPerTile
+            rows = try context.activations(Shape(tiles * tokens + 1, encoder.featureSize))
+            if let newline = encoder.newline {
+                let row = newline.tensor.reshaped(Shape(1, encoder.featureSize))
+                try context.backend.copy(row, into: rows.rows(tiles * tokens..<tiles * tokens + 1))
+            }
+        }
+
+        /// Where the tiles of each image go.
+        func parts(_ images: [ProcessedImage]) -> [Tensor] {
+            var first = 0
+            return images.map { image in
+                defer { first += image.dimensions[0] * tokens }
+                return rows.rows(first..<first + image.dimensions[0] * tokens)
+            }
+        }
+
+        func gather(_ images: [ProcessedImage], context: ForwardContext, into features: [Tensor]) throws {
+            var first: Int32 = 0
+            for (image, out) in zip(images, features) {
+                let count = Int32(image.dimensions[0] * tokens)
+                if let layout = image.layout {
+                    let newline = Int32(rows.rows - 1)
+                    let places = layout.indices.map { $0 == FeatureLayout.newline ? newline : first + $0 }
+                    try context.backend.gatherRows(rows, indices: try context.upload(places), into: out)
+                } else {
+                    try context.backend.copy(rows.rows(Int(first)..<Int(first + count)), into: out)
+                }
+                first += count
+            }
         }
     }
 
     /// Encodes a group. What depends on its images comes after the memory of the tower, so that every group of as many tiles finds that
     /// in the same place.
+    ///
+    /// - Parameter features: for each image, the features of all its tiles.
     private func encode(
         _ tiles: [(image: Int, tile: Int)], of images: [ProcessedImage], context: ForwardContext, into features: [Tensor]
     ) throws {
@@ -129,7 +187,7 @@ final class TileEncoder: VisionEncoder {
         precondition(images.count == features.count, "one feature tensor per image")
         for (index, image) in images.enumerated() {
             guard image.dimensions.count == 4, Array(image.dimensions.dropFirst()) == [3, config.tileSize, config.tileSize],
-                features[index].rows == image.dimensions[0] * tokensPerTile
+                features[index].rows == image.layout?.count ?? image.dimensions[0] * tokensPerTile
             else {
                 throw ModelError(
                     .unsupportedImage, subject: "image \(index + 1)",
