@@ -79,7 +79,9 @@ extension ConfigReader {
     /// `[[height, width], …]` in pixels, as grids of tiles.
     fileprivate func canvases(_ key: String, tile: Int, default fallback: [[Int]]) throws -> [TileGrid] {
         let pairs = isNull(key) || !has(key) ? fallback : try listOfInts(key)
-        guard !pairs.isEmpty, pairs.count <= 1024 else { throw invalid(key, "has \(pairs.count) entries, 1 to 1024 are possible") }
+        guard !pairs.isEmpty, pairs.count <= 1024 else {
+            throw invalid(key, "has \(pairs.count) entries, 1 to 1024 are possible")
+        }
         return try pairs.map { pair in
             guard pair.count == 2, pair.allSatisfy({ $0 > 0 && $0 <= 64 * tile && $0.isMultiple(of: tile) }) else {
                 throw invalid(key, "has \(pair), two multiples of the tile's \(tile) pixels are needed, at most \(64 * tile)")

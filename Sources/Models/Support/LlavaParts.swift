@@ -80,7 +80,8 @@ struct LlavaParts {
                 decoder, names: language.names, body: loader.root["model.language_model"], headName: "lm_head"),
             vision: try TileEncoder(
                 tower, tower: loader.root["model.vision_tower"], rows: rows,
-                connector: loader.root["model.multi_modal_projector"], steps: projector, newline: newline), imageProcessor: imageProcessor,
+                connector: loader.root["model.multi_modal_projector"], steps: projector, newline: newline),
+            imageProcessor: imageProcessor,
             promptRule: promptRule, eosTokenIDs: try checkpoint.eosTokenIDs(text: text, default: [2]))
     }
 
