@@ -20,7 +20,7 @@ enum {
     BLOCK_ROWS = 64,
     // Keys per tile.
     TILE = 128,
-    // Keys per part of a decoding step: small enough that one sequence of one kv head gives several threads work, large
+    // Keys per part of a cached context: small enough that one sequence of one kv head gives several threads work, large
     // enough (64 KB of bfloat16 keys and values at 64 dimensions) that a part outweighs its hand-out.
     SPLIT = 256,
     // Rows of keys or values asked for ahead of their use. A row is too short (128 to 512 bytes) for the processor's own
@@ -130,6 +130,8 @@ static inline const float *row_of(const vlm_attention *a, const unit_of_work *wo
 // Where a unit keeps its intermediates; sizes in floats (or pairs of bfloat16), each a multiple of 16 of them.
 typedef struct {
     float *q, *o, *sums, *maxima, *factors, *scores, *p, *k, *v;
+    // Of the parts of the context before the current one.
+    float *folded_o, *folded_sums, *folded_maxima;
     const char **k_rows, **v_rows;
     char *zeros;
 } unit_scratch;
@@ -150,6 +152,9 @@ static size_t lay_out(char *base, long head_size, unit_scratch *s) {
     } while (0)
     TAKE(q, MOST_ROWS * e * 4);
     TAKE(o, MOST_ROWS * e * 4);
+    TAKE(folded_o, MOST_ROWS * e * 4);
+    TAKE(folded_sums, MOST_ROWS * 4);
+    TAKE(folded_maxima, MOST_ROWS * 4);
     TAKE(sums, MOST_ROWS * 64);
     TAKE(maxima, MOST_ROWS * 4);
     TAKE(factors, BLOCK_ROWS * 4);
@@ -164,8 +169,11 @@ static size_t lay_out(char *base, long head_size, unit_scratch *s) {
     return offset;
 }
 
-// Sequences of at most this many rows take their scores from keys as they lie: packing them would cost more.
+// Sequences of at most this many rows take their scores from keys as they lie: packing them would cost more. The sums are the same.
 enum { FEW_ROWS = 8 };
+
+// One version for every instruction set, never merged into its callers: parts combine to the same bits everywhere.
+static __attribute__((noinline)) float power_of_two(float x);
 
 #define BODY "attention_body.h"
 #define PAIRS 0
@@ -240,20 +248,10 @@ void vlm_attention_combine(void *context, size_t unit, size_t worker) {
     for (long j = 0; j < group; j++) {
         float *out = a->out + s->query_row * a->out_stride + (kv_head * group + j) * e;
         float maximum = -INFINITY, sum = 0;
-        for (long p = 0; p < s->splits; p++) {
-            float m = parts[p * size + group * e + j];
-            if (m > maximum) maximum = m;
-        }
         memset(out, 0, (size_t)e * sizeof(float));
         for (long p = 0; p < s->splits; p++) {
             const float *part = parts + p * size;
-            // A part whose sum is NaN must spoil the row as it would in one piece.
-            float l = part[group * e + group + j];
-            if (l == 0) continue;
-            float factor = power_of_two(part[group * e + j] - maximum);
-            sum += factor * l;
-            const float *row = part + j * e;
-            for (long i = 0; i < e; i++) out[i] += factor * row[i];
+            fold_portable(out, &maximum, &sum, part + j * e, part[group * e + j], part[group * e + group + j], e);
         }
         float inverse = sum == 0 ? 0 : 1 / sum;
         for (long i = 0; i < e; i++) out[i] *= inverse;

@@ -8,6 +8,8 @@
 //
 // A row's result does not depend on the other rows in its unit: tiles begin at multiples of TILE keys, every product is
 // summed in the same order whatever the number of rows, and a tile in which a row sees nothing leaves its state unchanged.
+// Over a cache it does not depend on how the sequence came there either: a prompt in one piece, in chunks or token by token
+// gives the same bits. So a prompt's rows, too, are computed in parts of SPLIT keys and combined as a decoding step's are.
 
 #include "vector.h"
 
@@ -176,10 +178,28 @@ INLINE void ISA(transpose)(VF x[W]) {
 #pragma clang loop unroll(full)
     for (int i = 0; i < 16; i++) x[i] = (VF)t[i];
 #else
-    float y[W][W];
-    for (int i = 0; i < W; i++)
-        for (int j = 0; j < W; j++) y[j][i] = x[i][j];
-    for (int i = 0; i < W; i++) x[i] = ISA(load)(y[i]);
+    // Squares off the diagonal change places, half as large in each step.
+#define STEP(d, first, second) \
+    for (int i = 0; i < W; i++) \
+        if (!(i & d)) { \
+            VF a = x[i], b = x[i + d]; \
+            x[i] = first; \
+            x[i + d] = second; \
+        }
+#if W == 8
+#pragma clang loop unroll(full)
+    STEP(4, __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11), __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15))
+#pragma clang loop unroll(full)
+    STEP(2, __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13), __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15))
+#pragma clang loop unroll(full)
+    STEP(1, __builtin_shufflevector(a, b, 0, 8, 2, 10, 4, 12, 6, 14), __builtin_shufflevector(a, b, 1, 9, 3, 11, 5, 13, 7, 15))
+#else
+#pragma clang loop unroll(full)
+    STEP(2, __builtin_shufflevector(a, b, 0, 1, 4, 5), __builtin_shufflevector(a, b, 2, 3, 6, 7))
+#pragma clang loop unroll(full)
+    STEP(1, __builtin_shufflevector(a, b, 0, 4, 2, 6), __builtin_shufflevector(a, b, 1, 5, 3, 7))
+#endif
+#undef STEP
 #endif
 }
 
@@ -262,82 +282,74 @@ static void ISA(pack_values)(
     }
 }
 
-// Vector i of the result's W lanes is the sum of x[i]: a tree of W - 1 additions.
-INLINE VF ISA(sums_of_each)(VF x[W]) {
-#if X86_LEVEL == 3
-    VF y[8];
-    // Two levels inside lanes of 128 bits leave the sums of four vectors beside one another, two levels across lanes add up
-    // the lanes.
-#pragma clang loop unroll(full)
-    for (int i = 0; i < 8; i++)
-        y[i] = (VF)_mm512_unpacklo_ps((__m512)x[2 * i], (__m512)x[2 * i + 1])
-            + (VF)_mm512_unpackhi_ps((__m512)x[2 * i], (__m512)x[2 * i + 1]);
-#pragma clang loop unroll(full)
-    for (int i = 0; i < 4; i++)
-        y[i] = (VF)_mm512_unpacklo_pd((__m512d)y[2 * i], (__m512d)y[2 * i + 1])
-            + (VF)_mm512_unpackhi_pd((__m512d)y[2 * i], (__m512d)y[2 * i + 1]);
-#pragma clang loop unroll(full)
-    for (int level = 2; level > 0; level--)
-#pragma clang loop unroll(full)
-        for (int i = 0; i < level; i++)
-            y[i] = (VF)_mm512_shuffle_f32x4((__m512)y[2 * i], (__m512)y[2 * i + 1], 0x88)
-                + (VF)_mm512_shuffle_f32x4((__m512)y[2 * i], (__m512)y[2 * i + 1], 0xdd);
-    return y[0];
-#else
-    // Neighbouring elements of two vectors added, those of the first vector first.
-#if W == 8
-#define NEIGHBOURS(a, b) \
-    (__builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) + __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15))
-#else
-#define NEIGHBOURS(a, b) (__builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7))
-#endif
-    VF y[W];
-#pragma clang loop unroll(full)
-    for (int i = 0; i < W; i++) y[i] = x[i];
-#pragma clang loop unroll(full)
-    for (int half = W / 2; half > 0; half /= 2)
-#pragma clang loop unroll(full)
-        for (int i = 0; i < half; i++) y[i] = NEIGHBOURS(y[2 * i], y[2 * i + 1]);
-#undef NEIGHBOURS
-    return y[0];
-#endif
-}
-
-// W partial sums of one key's products with each of `rows` queries. The key is read once, front to back.
+// The scores of W keys with each of `rows` queries, summed in the order of ISA(product): unit after unit.
 INLINE void ISA(few_products)(
-    const int rows, const char *key, vlm_element type, long size, long units, const float *q, long q_stride, VF (*sums)[W], int i) {
-    VF s[FEW_ROWS];
+    const int rows, const char *const *keys, long count, vlm_element type, long size, long units, const char *zeros, const float *q,
+    long q_stride, float *scores) {
+    VF sums[FEW_ROWS];
 #pragma clang loop unroll(full)
-    for (int row = 0; row < rows; row++) s[row] = ISA(splat)(0);
+    for (int row = 0; row < rows; row++) sums[row] = ISA(splat)(0);
     for (long unit = 0; unit < units; unit += W) {
-        VF x = ISA(load_units)(key, type, unit, size);
+        VF x[W];
+        if (count >= W)
 #pragma clang loop unroll(full)
-        for (int row = 0; row < rows; row++) s[row] = ISA(multiply_add)(s[row], x, ISA(load)(q + row * q_stride + unit));
+            for (int i = 0; i < W; i++) x[i] = ISA(load_units)(keys[i], type, unit, size);
+        else
+            for (int i = 0; i < W; i++) x[i] = ISA(load_units)(i < count ? keys[i] : zeros, type, unit, size);
+        ISA(transpose)(x);
+        long n = units - unit;
+        if (n >= W)
+#pragma clang loop unroll(full)
+            for (int i = 0; i < W; i++)
+#pragma clang loop unroll(full)
+                for (int row = 0; row < rows; row++)
+                    sums[row] = ISA(multiply_add)(sums[row], ISA(splat)(q[row * q_stride + unit + i]), x[i]);
+        else
+            for (int i = 0; i < n; i++)
+                for (int row = 0; row < rows; row++)
+                    sums[row] = ISA(multiply_add)(sums[row], ISA(splat)(q[row * q_stride + unit + i]), x[i]);
     }
 #pragma clang loop unroll(full)
-    for (int row = 0; row < rows; row++) sums[row][i] = s[row];
+    for (int row = 0; row < rows; row++) ISA(store)(scores + row * TILE, sums[row]);
 }
 
 // The scores of a few rows straight from keys that are not packed. Keys pass in the order they lie in memory, which the
 // processor's prefetching follows.
 static void ISA(few_scores)(
-    const char *const *keys, vlm_element type, long count, long available, long size, long rows, const float *q, long q_stride, float *scores) {
+    const char *const *keys, vlm_element type, long count, long available, long size, const char *zeros, long rows, const float *q,
+    long q_stride, float *scores) {
     long units = (size + UNIT_ELEMENTS - 1) / UNIT_ELEMENTS;
-    VF sums[FEW_ROWS][W];
-    memset(sums, 0, sizeof sums);
     for (long key = 0; key < count; key += W) {
-        // Behind the last key the sums keep older keys' values; those scores are masked.
-        int keys_here = count - key < W ? (int)(count - key) : W;
-        for (int i = 0; i < keys_here; i++) {
-            if (key + i + AHEAD < available) ISA(prefetch)(keys[key + i + AHEAD], type, size);
-#define ROWS(n) case n: ISA(few_products)(n, keys[key + i], type, size, units, q, q_stride, sums, i); break;
-            switch (rows) {
-                ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8)
-            }
-#undef ROWS
+        for (long i = key + AHEAD; i < key + AHEAD + W && i < available; i++) ISA(prefetch)(keys[i], type, size);
+#define ROWS(n) \
+    case n: ISA(few_products)(n, keys + key, count - key, type, size, units, zeros, q, q_stride, scores + key); break;
+        switch (rows) {
+            ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8)
         }
-        for (long row = 0; row < rows; row++)
-            ISA(store)(scores + row * TILE + key, ISA(sums_of_each)(sums[row]));
+#undef ROWS
+    }
+}
+
+// Adds a part of the context to those before it: unnormalised results, maxima as base-2 logarithms, sums of weights. A part in
+// which the row sees nothing changes nothing; the first other one is taken as it is.
+INLINE void ISA(fold)(
+    float *o, float *maximum, float *sum, const float *part, float part_maximum, float part_sum, long size) {
+    // Rounded after each operation, so that every instruction set gives the same bits.
+#pragma clang fp contract(off)
+    if (part_sum == 0) return;
+    if (*sum == 0) {
+        memcpy(o, part, (size_t)size * sizeof(float));
+        *maximum = part_maximum;
+        *sum = part_sum;
+    } else if (part_maximum > *maximum) {
+        float factor = power_of_two(*maximum - part_maximum);
+        for (long i = 0; i < size; i++) o[i] = o[i] * factor + part[i];
+        *sum = *sum * factor + part_sum;
+        *maximum = part_maximum;
+    } else {
+        float factor = power_of_two(part_maximum - *maximum);
+        for (long i = 0; i < size; i++) o[i] = o[i] + part[i] * factor;
+        *sum = *sum + part_sum * factor;
     }
 }
 
@@ -378,6 +390,19 @@ static float ISA(soften)(
     return factor;
 }
 
+// Ends a part of the context: folds every row's results into those of the parts before and begins anew.
+static void ISA(fold_rows)(const unit_of_work *work, const unit_scratch *s, long size, long o_stride) {
+    for (long i = 0; i < work->rows; i++) {
+        float sum = ISA(sum)(ISA(load)(s->sums + i * W));
+        if (sum == 0) continue;
+        float *o = s->o + i * o_stride;
+        ISA(fold)(s->folded_o + i * o_stride, s->folded_maxima + i, s->folded_sums + i, o, s->maxima[i], sum, size);
+        memset(o, 0, (size_t)o_stride * sizeof(float));
+        ISA(store)(s->sums + i * W, ISA(splat)(0));
+        s->maxima[i] = -INFINITY;
+    }
+}
+
 static void ISA(attend)(const vlm_attention *a, const unit_of_work *work, const unit_scratch *s) {
     const vlm_attention_sequence *sequence = work->sequence;
     long group = a->heads / a->kv_heads, size = a->head_size, units = (size + UNIT_ELEMENTS - 1) / UNIT_ELEMENTS;
@@ -406,7 +431,13 @@ static void ISA(attend)(const vlm_attention *a, const unit_of_work *work, const 
     // By the sequence's rows, not the unit's: how a row is computed must not depend on where the units are cut.
     bool few = sequence->tokens * group <= FEW_ROWS && (!PAIRS || a->type == VLM_BF16);
 
+    // A decoding step's parts are units of their own.
+    bool folds = a->tables && !work->partial && begin / SPLIT < (end - 1) / SPLIT;
+    if (folds)
+        for (long i = 0; i < work->rows; i++) s->folded_sums[i] = 0;
+
     for (long tile = begin / TILE * TILE; tile < end; tile += TILE) {
+        if (folds && tile % SPLIT == 0) ISA(fold_rows)(work, s, size, o_stride);
         long count = end - tile < TILE ? end - tile : TILE;
         long ahead = end - tile < TILE + AHEAD ? end - tile : TILE + AHEAD;
         find_rows(a, work, a->k, a->k_stride, tile, ahead, visible, s->zeros, s->k_rows);
@@ -429,7 +460,7 @@ static void ISA(attend)(const vlm_attention *a, const unit_of_work *work, const 
 
             if (few)
                 ISA(few_scores)(
-                    s->k_rows, a->type, columns, ahead, size, rows, s->q + block * q_stride, q_stride, s->scores);
+                    s->k_rows, a->type, columns, ahead, size, s->zeros, rows, s->q + block * q_stride, q_stride, s->scores);
             else
                 for (long key = 0; key < columns; key += KEY_VECTORS * W) {
                     // A panel's last vectors are computed only where there are keys.
@@ -456,9 +487,10 @@ static void ISA(attend)(const vlm_attention *a, const unit_of_work *work, const 
         }
     }
 
+    if (folds) ISA(fold_rows)(work, s, size, o_stride);
     for (long i = 0; i < work->rows; i++) {
-        const float *o = s->o + i * o_stride;
-        float sum = ISA(sum)(ISA(load)(s->sums + i * W));
+        const float *o = (folds ? s->folded_o : s->o) + i * o_stride;
+        float sum = folds ? s->folded_sums[i] : ISA(sum)(ISA(load)(s->sums + i * W));
         if (work->partial) {
             memcpy(work->partial + i * size, o, (size_t)size * sizeof(float));
             work->partial[group * size + i] = s->maxima[i];

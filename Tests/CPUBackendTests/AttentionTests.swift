@@ -223,25 +223,39 @@ private struct Level: CustomTestStringConvertible, Sendable {
         }
     }
 
-    /// A prompt in chunks is the prompt in one piece, to the bit while chunks are larger than a decoding step.
+    /// A prompt in chunks is the prompt in one piece, to the bit, whatever the chunks: single tokens too.
     @Test(arguments: Level.all) fileprivate func chunksEqualOneShot(level: Level) throws {
         let backend = try level.backend()
-        for window in [nil, 50] {
+        for (heads, kvHeads, headSize, window, softcap) in [
+            (6, 2, 80, nil, nil), (6, 2, 80, 50, nil), (4, 4, 64, 300, nil), (8, 1, 128, nil, 20), (9, 1, 40, nil, nil),
+        ] as [(Int, Int, Int, Int?, Float?)] {
             func run(_ tokens: Int, _ context: Int) throws -> [Float] {
-                try PagedCase(heads: 6, kvHeads: 2, headSize: 80, sequences: [(tokens, context)], window: window).run(on: backend)
+                try PagedCase(
+                    heads: heads, kvHeads: kvHeads, headSize: headSize, sequences: [(tokens, context)], window: window,
+                    softcap: softcap
+                ).run(on: backend)
             }
-            let pieces = try run(130, 130) + run(7, 137) + run(100, 237) + run(63, 300)
-            #expect(try pieces == run(300, 300))
+            let pieces =
+                try run(130, 130) + run(7, 137) + run(100, 237) + run(1, 238) + run(62, 300) + run(1, 301) + run(340, 641)
+            #expect(try pieces == run(641, 641), "\(heads) heads of \(headSize), window \(window ?? 0)")
         }
     }
 
-    @Test(arguments: Level.all) fileprivate func decodingEqualsTheLastRowOfPrefill(level: Level) throws {
+    /// What a token sees is computed alike in a decoding step, where the parts of the context are work of their own, and in a prompt.
+    @Test(arguments: Level.all) fileprivate func decodingEqualsPrefill(level: Level) throws {
         let backend = try level.backend()
-        for context in [2, 100, 256, 700] {
-            let prefill = try PagedCase(heads: 6, kvHeads: 2, headSize: 80, sequences: [(context, context)]).run(on: backend)
-            let decode = try PagedCase(heads: 6, kvHeads: 2, headSize: 80, sequences: [(1, context)]).run(on: backend)
-            let error = relativeError(decode, prefill.suffix(decode.count).map(Double.init))
-            #expect(error < level.tolerance, "context \(context): \(error)")
+        for (heads, kvHeads, headSize) in [(6, 2, 80), (2, 2, 64), (14, 2, 64), (8, 1, 128)] {
+            let context = 700
+            let width = heads * headSize
+            func run(_ tokens: Int, _ context: Int) throws -> [Float] {
+                try PagedCase(heads: heads, kvHeads: kvHeads, headSize: headSize, sequences: [(tokens, context)]).run(on: backend)
+            }
+            let prefill = try run(context, context)
+            for position in [0, 1, 99, 127, 128, 255, 256, 257, 511, 512, 699] {
+                #expect(
+                    try run(1, position + 1) == Array(prefill[position * width..<(position + 1) * width]),
+                    "\(heads) heads of \(headSize) at \(position)")
+            }
         }
     }
 
