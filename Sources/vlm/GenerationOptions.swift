@@ -27,11 +27,20 @@ struct GenerationOptions: ParsableArguments {
     @Option(parsing: .unconditional, help: "Above 1 makes tokens that were seen less likely.")
     var repetitionPenalty: Float = 1
 
+    @Option(parsing: .unconditional, help: "Subtracted from the logits of tokens that the answer has.")
+    var presencePenalty: Float = 0
+
+    @Option(parsing: .unconditional, help: "Subtracted from a token's logit for each time that the answer has it.")
+    var frequencyPenalty: Float = 0
+
     @Option(parsing: .unconditional, help: "Seed of sampling.")
     var seed: UInt64?
 
     @Option(parsing: .unconditionalSingleValue, help: "A text that ends the answer. May be given several times.")
     var stop: [String] = []
+
+    @Option(parsing: .unconditionalSingleValue, help: "A text that the answer must not have. May be given several times.")
+    var badWord: [String] = []
 
     @Flag(help: "Go on past end-of-sequence tokens.")
     var ignoreEos = false
@@ -42,6 +51,7 @@ struct GenerationOptions: ParsableArguments {
     var config: GenerationConfig {
         GenerationConfig(
             maxNewTokens: maxNewTokens, minNewTokens: minNewTokens, temperature: temperature, topP: topP, topK: topK, minP: minP,
-            repetitionPenalty: repetitionPenalty, randomSeed: seed, ignoreEOS: ignoreEos, stopWords: stop, logprobs: logprobs)
+            repetitionPenalty: repetitionPenalty, presencePenalty: presencePenalty, frequencyPenalty: frequencyPenalty,
+            randomSeed: seed, ignoreEOS: ignoreEos, stopWords: stop, badWords: badWord, logprobs: logprobs)
     }
 }
