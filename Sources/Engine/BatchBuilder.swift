@@ -93,8 +93,24 @@ final class BatchBuilder {
         }
     }
 
+    /// Says how far rows see, when some see positions after their own. A single token never does: it ends its span or lies in none.
+    private func addEnds() {
+        func new(_ index: Int) -> Range<Int> {
+            let count = Int(batch.queryStarts[index + 1] - batch.queryStarts[index])
+            return entries[index].end - count..<entries[index].end
+        }
+        let seesAhead = entries.indices.contains { index in
+            let spans = entries[index].sequence.spans
+            guard !spans.isEmpty, new(index).count > 1 else { return false }
+            return spans.contains { $0.overlaps(new(index)) }
+        }
+        guard seesAhead else { return }
+        for index in entries.indices { batch.appendEnds(of: new(index), spans: entries[index].sequence.spans) }
+    }
+
     /// Completes the batch once every sequence is in it.
     func finish() {
+        addEnds()
         // Only blocks that hold context are named: a table may be long and its sequence short.
         batch.maxBlocks = (longestContext + blockSize - 1) / blockSize
         for entry in entries {

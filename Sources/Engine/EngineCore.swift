@@ -143,9 +143,20 @@ package final class EngineCore {
             decoding == 0
             ? plan.maxPrefillTokens : min(plan.maxPrefillTokens - decoding, plan.maxPrefillTokensBesideDecodes)
         let shares = PrefillPolicy.shares(prefilling.map { $0.prefillEnd - $0.computed }, budget: budget)
-        let chunks = zip(prefilling, shares).filter { $0.1 > 0 }.map { Chunk(sequence: $0, count: $1) }
+        var chunks: [Chunk] = []
+        for (sequence, share) in zip(prefilling, shares) where share > 0 {
+            // The first in line may take more than its share for a span, so that it gets on; the others wait for the next step then.
+            let count = sequence.uncut(share, most: chunks.isEmpty ? plan.maxPrefillTokens - decoding : 0)
+            if count > 0 { chunks.append(Chunk(sequence: sequence, count: count)) }
+            if count > share { break }
+        }
         prepareImages(chunks, besideDecodes: decoding > 0)
-        return chunks.map { Chunk(sequence: $0.sequence, count: $0.sequence.isRunning ? $0.sequence.ready($0.count) : 0) }
+        return chunks.map { chunk in
+            let sequence = chunk.sequence
+            guard sequence.isRunning else { return Chunk(sequence: sequence, count: 0) }
+            let ready = sequence.ready(chunk.count)
+            return Chunk(sequence: sequence, count: ready < chunk.count ? sequence.uncut(ready, most: 0) : ready)
+        }
     }
 
     /// Gets the features of the images that the chunks show; several sequences' are encoded together. What this step has no room for

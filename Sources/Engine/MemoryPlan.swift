@@ -58,7 +58,8 @@ package struct MemoryPlan: Sendable, Equatable {
         }
         let wanted = config.sessionLen ?? model.language.maxPositions
         // A pass never holds more than every sequence's whole session.
-        let chunk = config.maxPrefillTokenNum ?? (planner.device == .cpu ? 2048 : 8192)
+        // Prompts that are computed in one pass bound the pass.
+        let chunk = config.maxPrefillTokenNum ?? (planner.device == .cpu && model.spanRule != .prompt ? 2048 : 8192)
         maxPrefillTokens = max(min(chunk, wanted * maxBatchSize), maxBatchSize)
         maxPrefillTokensBesideDecodes = planner.device == .cpu ? min(maxPrefillTokens, 128) : maxPrefillTokens
         activationBytes = try MemoryPlan.activationBytes(

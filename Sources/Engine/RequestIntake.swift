@@ -44,11 +44,22 @@ struct RequestIntake {
                 "a prompt of \(prompt.count) tokens leaves \(room) of the session's \(plan.sessionLen), minNewTokens asks for "
                     + "\(generation.minNewTokens); lower it, shorten the prompt, or raise sessionLen")
         }
-        return try SequenceState(
+        let sequence = try SequenceState(
             id: id, request: request, maxNewTokens: min(generation.maxNewTokens ?? room, room),
             positions: model.positions(tokenIDs: prompt, images: request.images), imageRuns: imageRuns(request),
-            stopTokens: stopTokens.union(generation.stopTokenIDs), seed: generation.randomSeed ?? .random(in: .min ... .max),
+            spanRule: model.spanRule, stopTokens: stopTokens.union(generation.stopTokenIDs),
+            seed: generation.randomSeed ?? .random(in: .min ... .max),
             tokenizer: tokenizer, sink: sink)
+        // Beside a token of every other sequence.
+        let most = plan.maxPrefillTokens - plan.maxBatchSize + 1
+        if let span = sequence.spans.first(where: { $0.count > most }) {
+            throw EngineError(
+                .contextLengthExceeded,
+                "\(span.count) tokens of the prompt see one another in \(model.family) and are computed together, a pass has room for \(most); "
+                    + "shorten the prompt, use smaller images, or raise maxPrefillTokenNum to \(span.count + plan.maxBatchSize - 1)"
+            )
+        }
+        return sequence
     }
 
     private func imageRuns(_ request: EngineRequest) throws -> [ImageRun] {

@@ -40,6 +40,9 @@ final class SequenceState {
     let nextPosition: Int32
 
     let imageRuns: [ImageRun]
+    /// Runs of prompt tokens that see one another whole, ascending; each is computed in one pass.
+    let spans: [Range<Int>]
+    private let sharesPrefix: Bool
     /// The request's images, equal ones the same object.
     let images: [InternedImage]
     /// Features of each image while a pass to come needs them.
@@ -59,7 +62,7 @@ final class SequenceState {
 
     init(
         id: Int, request: EngineRequest, maxNewTokens: Int, positions: (positions: [[Int32]], nextPosition: Int32),
-        imageRuns: [ImageRun], stopTokens: Set<Int32>, seed: UInt64, tokenizer: any Tokenizer,
+        imageRuns: [ImageRun], spanRule: SpanRule, stopTokens: Set<Int32>, seed: UInt64, tokenizer: any Tokenizer,
         sink: @escaping (ResponsePiece) -> Void
     ) throws {
         self.id = id
@@ -67,6 +70,8 @@ final class SequenceState {
         self.maxNewTokens = maxNewTokens
         self.sink = sink
         self.imageRuns = imageRuns
+        spans = SequenceState.spans(spanRule, promptCount: request.tokenIDs.count, imageRuns)
+        sharesPrefix = spanRule != .prompt
         turn = id - request.priority * WaitingQueue.ageing
         prefillEnd = request.tokenIDs.count
         images = request.internedImages
@@ -103,7 +108,10 @@ final class SequenceState {
 
     /// Most leading tokens that may come from the prefix cache. Where something is wanted of every position, only what was recorded before
     /// need not be computed.
-    var prefixLimit: Int { wantsAllPositions ? min(choosing.recorded, tokens.count - 1) : tokens.count - 1 }
+    var prefixLimit: Int {
+        guard sharesPrefix else { return 0 }
+        return wantsAllPositions ? min(choosing.recorded, tokens.count - 1) : tokens.count - 1
+    }
 
     /// Takes a place, with blocks for all tokens, the first `computed` of which need no computing.
     func enter(computed: Int, lane: Int) {
@@ -120,6 +128,27 @@ final class SequenceState {
         computed = 0
         choosing.toldTokens = nil
         for image in features.indices { features[image] = nil }
+    }
+
+    // MARK: Spans
+
+    private static func spans(_ rule: SpanRule, promptCount: Int, _ runs: [ImageRun]) -> [Range<Int>] {
+        switch rule {
+        case .causal: []
+        case .images: runs.map(\.positions)
+        case .prompt: [0..<promptCount]
+        }
+    }
+
+    /// Of the next `count` tokens those that end in no span's middle.
+    ///
+    /// - Parameter most: how many there may be where a span begins with them and goes on behind `count`.
+    func uncut(_ count: Int, most: Int) -> Int {
+        let end = computed + count
+        guard let span = spans.first(where: { $0.lowerBound < end && end < $0.upperBound }) else { return count }
+        if span.lowerBound > computed { return span.lowerBound - computed }
+        let whole = span.upperBound - computed
+        return whole <= most ? whole : 0
     }
 
     // MARK: Images

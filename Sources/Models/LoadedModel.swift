@@ -13,11 +13,13 @@ package struct LoadedModel {
     package let eosTokenIDs: [Int32]
     /// How prompt tokens get their rotary positions.
     package let positionRule: PositionRule
+    /// Which prompt tokens see later ones.
+    package let spanRule: SpanRule
 
     package init(
         family: String, language: any LanguageModel, vision: (any VisionEncoder)? = nil,
         imageProcessor: (any ImageProcessor)? = nil, promptRule: PromptRule? = nil, eosTokenIDs: [Int32],
-        positionRule: PositionRule = .sequential
+        positionRule: PositionRule = .sequential, spanRule: SpanRule = .causal
     ) {
         self.family = family
         self.language = language
@@ -26,6 +28,7 @@ package struct LoadedModel {
         self.promptRule = promptRule
         self.eosTokenIDs = eosTokenIDs
         self.positionRule = positionRule
+        self.spanRule = spanRule
     }
 
     /// Rotary positions `[axes][T]` of a prompt and the position of the first generated token; later tokens count on by one on

@@ -16,6 +16,8 @@ final class EchoModel: LanguageModel {
     let parameterCount = 0
     /// Tokens of each pass, to check how work was cut.
     var passes: [Int] = []
+    /// How far the rows of each pass see, where some see later positions.
+    var ends: [[Int32]] = []
     /// Throws in the pass of this number.
     var failingPass: Int?
 
@@ -23,6 +25,7 @@ final class EchoModel: LanguageModel {
 
     func forward(_ batch: ForwardBatch, cache: KVCache, context: ForwardContext) throws -> Tensor {
         passes.append(batch.tokenCount)
+        ends.append(batch.ends)
         if passes.count - 1 == failingPass {
             throw TensorError(.deviceFailure, operation: "echo", detail: "was told to fail")
         }

@@ -24,12 +24,12 @@ final class SteppedEngine {
     init(
         _ timing: Timing, blocks: Int = 64, blockSize: Int = 4, batch: Int = 4, chunk: Int = 64, besideDecodes: Int? = nil,
         sessionLen: Int = 128, images: Int = 8, cacheBytes: Int? = nil, featureBytes: Int? = nil,
-        config change: (inout EngineConfig) -> Void = { _ in }
+        spanRule: SpanRule = .causal, config change: (inout EngineConfig) -> Void = { _ in }
     ) throws {
         let rule = PromptRule(imagePlaceholder: "<image>", imageToken: "<image>", configuredImageTokenID: 0) { _ in "" }
         let model = LoadedModel(
             family: "Echo", language: language, vision: encoder, imageProcessor: EchoImageProcessor(), promptRule: rule,
-            eosTokenIDs: [])
+            eosTokenIDs: [], spanRule: spanRule)
         let planner = PlanningBackend(device: .cpu, activationType: .float32, cacheType: .float32, weightType: .float32)
         var config = EngineConfig(
             sessionLen: sessionLen, maxBatchSize: batch, cacheMaxEntryCount: Double(blocks), cacheBlockSeqLen: blockSize,
