@@ -93,16 +93,14 @@ final class BatchBuilder {
         }
     }
 
-    /// Says how far rows see, when some see positions after their own. A single token never does: it ends its span or lies in none.
+    /// Says how far rows see, when some see positions after their own. A span's last token never does.
     private func addEnds() {
         func new(_ index: Int) -> Range<Int> {
             let count = Int(batch.queryStarts[index + 1] - batch.queryStarts[index])
             return entries[index].end - count..<entries[index].end
         }
         let seesAhead = entries.indices.contains { index in
-            let spans = entries[index].sequence.spans
-            guard !spans.isEmpty, new(index).count > 1 else { return false }
-            return spans.contains { $0.overlaps(new(index)) }
+            entries[index].sequence.spans.contains { $0.clamped(to: new(index)).count > 1 }
         }
         guard seesAhead else { return }
         for index in entries.indices { batch.appendEnds(of: new(index), spans: entries[index].sequence.spans) }

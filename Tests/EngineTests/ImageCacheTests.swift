@@ -18,7 +18,7 @@ import Testing
         return ProcessedImage(
             .pictures(
                 CutPictures(
-                    image, sizes: [(width: 8, height: 8)], filter: .bicubic, arithmetic: .pillow, normalization,
+                    image, targets: [ResizeTarget(width: 8, height: 8)], filter: .bicubic, arithmetic: .pillow, normalization,
                     .tiles(width: 8, height: 8), options: options)), dimensions: [1, 3, 8, 8], tokenCount: 1)
     }
 
@@ -29,6 +29,20 @@ import Testing
         #expect(interner.intern(picture([1, 2, 3.000001])) !== first)
         #expect(interner.intern(picture([1, 2, 3], grid: [1, 1, 3])) !== first)
         #expect(first.content == picture([1, 2, 3]))
+    }
+
+    /// Pictures of different sizes can fill their canvas with the same bytes, of which other rows are taken.
+    @Test func layoutsTellPicturesApart() {
+        func picture(_ rows: Range<Int>) -> ProcessedImage {
+            var layout = FeatureLayout()
+            layout.append(rows)
+            return ProcessedImage(.pixels([1, 2, 3, 4]), dimensions: [1, 4], tokenCount: 2, layout: layout)
+        }
+        let interner = ImageInterner { _ in ContentHash(low: 0, high: 0) }
+        let first = interner.intern(picture(0..<2))
+        #expect(interner.intern(picture(0..<2)) === first)
+        #expect(interner.intern(picture(1..<3)) !== first)
+        #expect(picture(0..<2).contentHash != picture(1..<3).contentHash)
     }
 
     @Test(arguments: [false, true]) func everyByteAndParameterCounts(resizes: Bool) throws {

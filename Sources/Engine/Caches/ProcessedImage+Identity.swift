@@ -7,6 +7,7 @@ extension ProcessedImage {
     package var contentHash: ContentHash {
         let sizes = [tokenCount, dimensions.count] + dimensions + grid
         var hash = sizes.withUnsafeBytes { ContentHash($0) }
+        if let layout { hash = hash.followed(by: layout.indices.withUnsafeBytes { ContentHash($0) }) }
         switch content {
         case .pixels(let pixels):
             hash = hash.followed(by: pixels.withUnsafeBytes { ContentHash($0) })
@@ -21,7 +22,9 @@ extension ProcessedImage {
 
     /// Whether the vision encoder cannot tell the two apart: every byte and parameter is the same.
     package func isIdentical(to other: ProcessedImage) -> Bool {
-        guard tokenCount == other.tokenCount, dimensions == other.dimensions, grid == other.grid else { return false }
+        guard tokenCount == other.tokenCount, dimensions == other.dimensions, grid == other.grid, layout == other.layout else {
+            return false
+        }
         switch (content, other.content) {
         case (.pixels(let a), .pixels(let b)):
             return sameBytes(a, b)
