@@ -22,7 +22,10 @@ struct BenchCommand: AsyncParsableCommand {
         parsing: .upToNextOption,
         help: ArgumentHelp(
             "Stages to measure: \(Benchmark.Stage.allCases.map(\.rawValue).joined(separator: ", ")).",
-            discussion: "All if left out. With none but file and tokenize no weights are loaded.", valueName: "stage"))
+            discussion: """
+                Left out: all but \(Benchmark.Stage.allCases.filter(Benchmark.Stage.ofServing.contains).map(\.rawValue).joined(separator: ", ")). \
+                With none but file and tokenize no weights are loaded.
+                """, valueName: "stage"))
     var stages: [Benchmark.Stage] = []
     @Option(
         parsing: .upToNextOption,
@@ -89,7 +92,7 @@ struct BenchCommand: AsyncParsableCommand {
     }
 
     private func runStages() async throws {
-        let stages = Set(self.stages.isEmpty && requests.isEmpty ? Benchmark.Stage.allCases : self.stages)
+        let stages = self.stages.isEmpty && requests.isEmpty ? Benchmark.Stage.usual : Set(self.stages)
         let host = try HostBenchmark(setup: model.setup(), runs: runs)
         var report = BenchReport(model: model.model, runs: runs, output: output)
         if let image, stages.contains(.file) { report.add(try await host.file(image)) }
@@ -106,6 +109,10 @@ struct BenchCommand: AsyncParsableCommand {
                 pipeline: pipeline, runs: runs, imageSize: try pictureSize(), promptTokens: promptTokens, newTokens: newTokens,
                 seeds: seeds)
             try await benchmark.run(stages, progress: show) { report.add($0) }
+            let serving = ServingBenchmark(
+                pipeline: pipeline, runs: runs, imageSize: benchmark.hasVision ? try pictureSize() : nil, newTokens: newTokens,
+                seeds: seeds)
+            try await serving.run(stages, progress: show) { report.add($0) }
             if !requests.isEmpty {
                 let benchmark = try RequestBenchmark(
                     pipeline: pipeline, runs: runs, counts: requests, imageSize: try pictureSize(), promptTokens: promptTokens,

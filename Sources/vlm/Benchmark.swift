@@ -29,9 +29,14 @@ struct Benchmark {
         var median: Double { seconds[seconds.count / 2] }
     }
 
-    /// What can be asked for with `--stages`; `file` and `tokenize` are ``HostBenchmark``'s.
+    /// What can be asked for with `--stages`; `file` and `tokenize` are ``HostBenchmark``'s, the last ones ``ServingBenchmark``'s.
     enum Stage: String, CaseIterable, ExpressibleByArgument {
         case file, tokenize, preprocess, vision, prefill, decode, firstToken = "first-token", batch
+        case secondQuestion = "second-question", many, scheduler
+
+        static let ofServing: Set<Stage> = [.secondQuestion, .many, .scheduler]
+        /// What is measured unless said otherwise.
+        static let usual = Set(allCases).subtracting(ofServing)
     }
 
     let pipeline: Pipeline
@@ -62,11 +67,13 @@ struct Benchmark {
         work = WorkEstimate(model: model, weightType: weightType, cacheType: weightType)
     }
 
+    /// Whether the model looks at pictures.
+    var hasVision: Bool { model.vision != nil }
+
     // MARK: Stages
 
     /// - Parameter measured: gets each row as soon as it is there.
     func run(_ stages: Set<Stage>, progress: (String) -> Void, measured: (Row) -> Void) async throws {
-        let hasVision = model.vision != nil
         if hasVision, stages.contains(.preprocess) {
             progress("preprocessing")
             measured(try await preprocess())

@@ -38,11 +38,16 @@ struct LoadBenchmark: Sendable {
         var warming = plan
         warming.requestCount = plan.concurrency
         warming.rate = nil
-        _ = try await measure(warming, firstSeed: 1 << 32)
-        return try await measure(plan, firstSeed: 1)
+        _ = try await measure(warming, firstSeed: 1 << 32, firstPicture: 1 << 32)
+        return try await measure(plan, firstSeed: 1, firstPicture: 1)
     }
 
-    private func measure(_ plan: Plan, firstSeed: Int) async throws -> LoadResult {
+    /// Measures without warming up.
+    ///
+    /// - Parameters:
+    ///   - firstSeed: of the questions, which count on from here, and their pictures unless they repeat.
+    ///   - firstPicture: of the pictures that repeat.
+    func measure(_ plan: Plan, firstSeed: Int, firstPicture: Int) async throws -> LoadResult {
         let arrivals = LoadBenchmark.arrivals(plan)
         let shared = Shared()
         let clock = ContinuousClock()
@@ -52,15 +57,15 @@ struct LoadBenchmark: Sendable {
                 group.addTask {
                     while true {
                         guard let index = shared.next(below: plan.requestCount) else { return }
-                        let picture = plan.repeatsImages ? firstSeed + index % Self.repeatedPictures : nil
-                        let prompt = try requests.prompt(firstSeed + plan.requestCount + index, pictureSeed: picture)
+                        let picture = plan.repeatsImages ? firstPicture + index % Self.repeatedPictures : nil
+                        let prompt = try requests.prompt(firstSeed + index, pictureSeed: picture)
                         var arrival = clock.now
                         if let arrivals {
                             arrival = start + .seconds(arrivals[index])
                             try await clock.sleep(until: arrival, tolerance: .zero)
                         }
                         do {
-                            shared.add(.success(try await ask(prompt, arrived: arrival, start: start)))
+                            shared.add(.success(try await ask(prompt, plan.newTokens, arrived: arrival, start: start)))
                         } catch {
                             shared.add(.failure(error))
                         }
@@ -87,10 +92,10 @@ struct LoadBenchmark: Sendable {
     }
 
     private func ask(
-        _ prompt: Prompt, arrived: ContinuousClock.Instant, start: ContinuousClock.Instant
+        _ prompt: Prompt, _ newTokens: Int, arrived: ContinuousClock.Instant, start: ContinuousClock.Instant
     ) async throws -> LoadResult.Sample {
         let clock = ContinuousClock()
-        let generation = GenerationConfig(maxNewTokens: plan.newTokens, ignoreEOS: true)
+        let generation = GenerationConfig(maxNewTokens: newTokens, ignoreEOS: true)
         var sample = LoadResult.Sample(arrival: (arrived - start) / .seconds(1))
         for try await piece in pipeline.stream(prompt, generation: generation) {
             let time = (clock.now - start) / .seconds(1)
