@@ -124,6 +124,8 @@ struct CommandTests {
                 for key in ["prefix_cache_hit_rate", "image_cache_hit_rate"] {
                     #expect((0...1).contains(try #require(object[key]?.doubleValue)))
                 }
+                // Four pictures in eight requests, or eight.
+                #expect(object["image_cache_hit_rate"]?.doubleValue == (arguments == ["--repeat-images"] ? 0.5 : 0))
                 #expect((object["peak_memory_bytes"]?.intValue ?? 0) > 1 << 20)
                 #expect(object["failed_requests"]?.intValue == 0)
                 let svg = try String(contentsOfFile: plot, encoding: .utf8)
@@ -132,6 +134,19 @@ struct CommandTests {
                 // A bar before and after the first token of each request, among others.
                 #expect(svg.components(separatedBy: "<rect").count > 16)
             }
+        }
+    }
+
+    @Test func benchMeasuresWhatAServiceGains() throws {
+        let outcome = try vlm(
+            "bench", qwen, "--stages", "second-question", "many", "scheduler", "--runs", "1", "--new-tokens", "3", "--image-size",
+            "56x56", "--output", "json")
+        #expect(outcome.code == 0, "\(outcome.error)")
+        let object = try JSONValue(parsing: Array(outcome.output.utf8), source: "output")
+        #expect((object["second_question"]?["share_of_first"]?.doubleValue ?? 0) > 0)
+        #expect((object["scheduler"]?["p95_microseconds"]?.doubleValue ?? 0) > 0)
+        for kind in ["text", "repeated", "pictures"] {
+            #expect((object["together_\(kind)"]?["times_of_one"]?.doubleValue ?? 0) > 0)
         }
     }
 
