@@ -42,7 +42,6 @@ final class SequenceState {
     let imageRuns: [ImageRun]
     /// Runs of prompt tokens that see one another whole, ascending; each is computed in one pass.
     let spans: [Range<Int>]
-    private let sharesPrefix: Bool
     /// The request's images, equal ones the same object.
     let images: [InternedImage]
     /// Features of each image while a pass to come needs them.
@@ -71,12 +70,11 @@ final class SequenceState {
         self.sink = sink
         self.imageRuns = imageRuns
         spans = SequenceState.spans(spanRule, promptCount: request.tokenIDs.count, imageRuns)
-        sharesPrefix = spanRule != .prompt
         turn = id - request.priority * WaitingQueue.ageing
         prefillEnd = request.tokenIDs.count
         images = request.internedImages
         features = Array(repeating: nil, count: images.count)
-        held = SequenceBlocks(images: images, runs: imageRuns)
+        held = SequenceBlocks(images: images, runs: imageRuns, isShared: spanRule != .prompt)
         tokens = request.tokenIDs
         tokens.reserveCapacity(tokens.count + maxNewTokens)
         promptPositions = positions.positions
@@ -108,10 +106,7 @@ final class SequenceState {
 
     /// Most leading tokens that may come from the prefix cache. Where something is wanted of every position, only what was recorded before
     /// need not be computed.
-    var prefixLimit: Int {
-        guard sharesPrefix else { return 0 }
-        return wantsAllPositions ? min(choosing.recorded, tokens.count - 1) : tokens.count - 1
-    }
+    var prefixLimit: Int { wantsAllPositions ? min(choosing.recorded, tokens.count - 1) : tokens.count - 1 }
 
     /// Takes a place, with blocks for all tokens, the first `computed` of which need no computing.
     func enter(computed: Int, lane: Int) {

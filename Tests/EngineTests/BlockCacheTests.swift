@@ -273,6 +273,21 @@ import Testing
         #expect(cache.checkInvariants(holders: []).isEmpty)
     }
 
+    @Test func whatIsNotSharedIsNeitherFoundNorKept() throws {
+        let cache = cache()
+        #expect(CacheUser.run(cache, text(0..<11)) == 0)
+        var own = [CacheUser(text(0..<11)), CacheUser(text(0..<11))]
+        for index in own.indices {
+            own[index].held = SequenceBlocks(isShared: false)
+            #expect(own[index].admit(cache) == 0)
+        }
+        for index in own.indices { own[index].compute(cache) }
+        #expect(cache.heldCount == 6)
+        #expect(cache.checkInvariants(holders: own.map(\.held)).isEmpty)
+        for index in own.indices { own[index].release(cache) }
+        #expect(cache.cachedCount == 3 && cache.heldCount == 0)
+    }
+
     // MARK: Pictures
 
     /// A picture of `count` rows; pictures of one family differ in one value.

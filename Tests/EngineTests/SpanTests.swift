@@ -68,6 +68,21 @@ struct SpanTests {
         #expect(refusal?.description.contains("18 tokens") == true && refusal?.description.contains("21") == true)
     }
 
+    /// Equal beginnings of such prompts are not the same, so those that run together share no blocks either.
+    @Test(arguments: Timing.allCases) func wholePromptsShareNothing(timing: Timing) throws {
+        let engine = try SteppedEngine(timing, spanRule: .prompt)
+        for last in [5, 6] as [Int32] {
+            try engine.submit(
+                EngineRequest(
+                    tokenIDs: SteppedEngine.prompt(10, seed: 4) + [last], generation: GenerationConfig(maxNewTokens: 8)))
+        }
+        engine.step(3)
+        #expect(engine.core.statistics.usedBlocks == 8)
+        #expect(engine.core.checkInvariants().isEmpty)
+        try engine.drain()
+        #expect(engine.core.statistics.cachedBlocks == 0)
+    }
+
     /// Who is preempted computes its prompt again in one pass.
     @Test(arguments: Timing.allCases) func preemptedPrompts(timing: Timing) throws {
         let engine = try SteppedEngine(timing, blocks: 12, chunk: 32, sessionLen: 40, spanRule: .prompt)

@@ -127,7 +127,7 @@ package final class BlockCache {
     private func find(
         _ held: inout SequenceBlocks, _ tokens: UnsafeBufferPointer<Int32>, limit: Int
     ) -> (tokenCount: Int, tail: Int32?) {
-        guard cachesPrefixes else { return (0, nil) }
+        guard cachesPrefixes, held.isShared else { return (0, nil) }
         var parent = root
         var count = 0
         while count + blockSize <= limit, nodes[Int(parent)].children > 0 {
@@ -171,8 +171,9 @@ package final class BlockCache {
 
     private func hasTokens(_ block: Int32, _ tokens: UnsafeBufferPointer<Int32>, _ range: Range<Int>) -> Bool {
         let start = Int(block) * blockSize
-        for offset in 0..<range.count where self.tokens[start + offset] != tokens[range.lowerBound + offset] { return false }
-        return true
+        return self.tokens.withUnsafeBufferPointer { published in
+            published[start..<start + range.count].elementsEqual(tokens[range])
+        }
     }
 
     private func hold(_ block: Int32) {
@@ -207,8 +208,7 @@ package final class BlockCache {
     ///   - tokens: the sequence's tokens; positions beyond them have unknown content.
     ///   - computed: leading positions that are computed.
     package func publish(_ held: inout SequenceBlocks, tokens: [Int32], computed: Int) {
-        guard (held.publishedCount + 1) * blockSize <= computed, cachesPrefixes, held.generation == generation
-        else { return }
+        guard (held.publishedCount + 1) * blockSize <= computed, keepsContent(of: held) else { return }
         tokens.withUnsafeBufferPointer { publish(&held, $0, upTo: min(computed, $0.count) / blockSize) }
     }
 
@@ -236,7 +236,7 @@ package final class BlockCache {
     ///   - tokens: the sequence's tokens; positions beyond them have unknown content.
     ///   - computed: leading positions that are computed; 0 where that failed, and nothing more is kept.
     package func release(_ held: inout SequenceBlocks, tokens: [Int32], computed: Int) {
-        if cachesPrefixes, held.generation == generation {
+        if keepsContent(of: held) {
             tokens.withUnsafeBufferPointer { tokens in
                 let known = min(computed, tokens.count)
                 publish(&held, tokens, upTo: known / blockSize)
@@ -247,6 +247,10 @@ package final class BlockCache {
         for block in held.blocks.reversed() { letGo(block) }
         held.blocks.removeAll()
         held.publishedCount = 0
+    }
+
+    private func keepsContent(of held: SequenceBlocks) -> Bool {
+        cachesPrefixes && held.isShared && held.generation == generation
     }
 
     private func publishTail(_ held: inout SequenceBlocks, _ tokens: UnsafeBufferPointer<Int32>, end: Int) {
@@ -283,7 +287,10 @@ package final class BlockCache {
         heads[key] = block
         nodes[Int(parent)].children += 1
         if range.count < blockSize { nodes[Int(parent)].tails += 1 }
-        for offset in 0..<range.count { self.tokens[Int(block) * blockSize + offset] = tokens[range.lowerBound + offset] }
+        let start = Int(block) * blockSize
+        self.tokens.withUnsafeMutableBufferPointer { published in
+            for offset in 0..<range.count { published[start + offset] = tokens[range.lowerBound + offset] }
+        }
         views[Int(block)] = held.views(in: range)
     }
 

@@ -18,7 +18,7 @@ package struct ImageExtent {
 /// A sequence's place in the KV cache: the blocks it holds, and what is needed to find them by their content.
 ///
 /// The content of a position is its token, or the picture and feature row it shows, and that of all positions before; rotary positions
-/// follow from it. ``BlockCache`` changes it; tokens stay where the sequence keeps them, and only ever grow.
+/// follow from it, and what is seen of the rest of a picture, which is the same wherever the picture is. ``BlockCache`` changes it; tokens stay where the sequence keeps them, and only ever grow.
 package struct SequenceBlocks {
     /// Blocks by position, ``BlockCache/blockSize`` positions each.
     package internal(set) var blocks: [Int32] = []
@@ -29,16 +29,24 @@ package struct SequenceBlocks {
     /// Hashes of the content up to the end of each block, as far as they were needed.
     private(set) var keys: [UInt64] = []
     private let images: [ImageExtent]
+    /// Whether blocks may be found by others and come from others. Not where positions of a prompt see all that stands behind them: then equal
+    /// beginnings do not make equal blocks.
+    let isShared: Bool
 
-    /// - Parameter images: in the order of their positions, each as long as it can be; they do not overlap.
-    package init(images: [ImageExtent] = []) { self.images = images }
+    /// - Parameters:
+    ///   - images: in the order of their positions, each as long as it can be; they do not overlap.
+    ///   - isShared: see ``isShared``.
+    package init(images: [ImageExtent] = [], isShared: Bool = true) {
+        self.images = images
+        self.isShared = isShared
+    }
 
     /// The runs of a prompt and the pictures they show.
-    init(images: [InternedImage], runs: [ImageRun]) {
-        self.init(
-            images: runs.map {
-                ImageExtent(image: images[$0.image], start: $0.start, count: $0.count, featureRow: $0.featureRow)
-            })
+    init(images: [InternedImage], runs: [ImageRun], isShared: Bool) {
+        let extents = runs.map {
+            ImageExtent(image: images[$0.image], start: $0.start, count: $0.count, featureRow: $0.featureRow)
+        }
+        self.init(images: extents, isShared: isShared)
     }
 
     // MARK: Hashes
