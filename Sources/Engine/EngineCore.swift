@@ -290,6 +290,15 @@ package final class EngineCore {
         return statistics
     }
 
+    /// Requests in the batch in the order of admission, and those that wait in the order of their turns.
+    package var runningRequests: [Int] { scheduler.running.map(\.id) }
+    package var waitingRequests: [Int] { scheduler.waiting.all.map(\.id) }
+
+    /// What is wrong with the books, for tests; empty when all is well.
+    package func checkInvariants() -> [String] {
+        scheduler.checkInvariants() + (features?.checkInvariants(users: scheduler.running) ?? [])
+    }
+
     /// Where the device's time went, when it was measured.
     package var timeReport: String? { (backend as? any AsynchronousBackend)?.timeReport }
 

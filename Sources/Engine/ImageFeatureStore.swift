@@ -6,6 +6,7 @@ final class HeldFeatures {
     /// `[tokens, D]`.
     let tensor: Tensor
     private let owner: any DeviceBuffer
+    var byteCount: Int { owner.byteCount }
     private let end: () -> Void
 
     fileprivate init(_ features: ImageFeatures, end: @escaping () -> Void) {
@@ -131,4 +132,21 @@ final class ImageFeatureStore {
 
     /// Drops what nobody uses, as after a device failed.
     func forget() { cache.removeIdle() }
+
+    /// What is wrong with the books, for tests; empty when all is well.
+    ///
+    /// - Parameter users: every sequence that may hold features.
+    func checkInvariants(users: [SequenceState]) -> [String] {
+        var held: [ObjectIdentifier: Int] = [:]
+        for features in users.flatMap(\.features).compactMap({ $0 }) { held[ObjectIdentifier(features)] = features.byteCount }
+        let bytes = held.values.reduce(0, +)
+        var wrong: [String] = []
+        if cache.byteCount > cache.byteLimit {
+            wrong.append("\(cache.byteCount) bytes of features in a cache of \(cache.byteLimit)")
+        }
+        if cache.pinnedByteCount + ownedBytes > bytes {
+            wrong.append("\(cache.pinnedByteCount) + \(ownedBytes) bytes of features are in use, sequences hold \(bytes)")
+        }
+        return wrong
+    }
 }

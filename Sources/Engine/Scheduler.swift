@@ -162,4 +162,27 @@ final class Scheduler {
         members.removeAll { !$0.isRunning }
         hasLeavers = false
     }
+
+    // MARK: Tests
+
+    /// What is wrong with the books; empty when all is well.
+    func checkInvariants() -> [String] {
+        var wrong = cache.checkInvariants(holders: running.map(\.held))
+        let lanes = running.map(\.lane) + freeLanes
+        if lanes.sorted() != Array(0..<plan.maxBatchSize) { wrong.append("lanes are \(lanes)") }
+        if live.count != running.count + waiting.count {
+            wrong.append("\(live.count) live, \(running.count) run, \(waiting.count) wait")
+        }
+        for sequence in running {
+            let room = sequence.held.blocks.count * plan.blockSize
+            if sequence.computed > room {
+                wrong.append("request \(sequence.id) computed \(sequence.computed) positions in room for \(room)")
+            }
+            if sequence.isDone || !sequence.isRunning { wrong.append("request \(sequence.id) has ended and runs") }
+        }
+        for sequence in waiting.all where sequence.isDone || sequence.isRunning || !sequence.held.blocks.isEmpty {
+            wrong.append("request \(sequence.id) waits, and has ended, runs or holds blocks")
+        }
+        return wrong
+    }
 }
