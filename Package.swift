@@ -105,7 +105,7 @@ let package = Package(
         .testTarget(
             name: "VLMTests",
             dependencies: [
-                "JSON", "VLM", "TestKit",
+                "CPUBackend", "JSON", "VLM", "TestKit",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),

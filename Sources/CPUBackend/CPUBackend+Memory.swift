@@ -17,11 +17,12 @@ private final class HostBuffer: DeviceBuffer {
     let byteCount: Int
     private let mapping: UnsafeMutableRawPointer
     private let mappedBytes: Int
+    private let ledger: HostMemoryLedger
 
     private static let hugePage = 2 << 20
 
     /// Nil when the system has no memory left.
-    init?(byteCount: Int) {
+    init?(byteCount: Int, ledger: HostMemoryLedger) {
         // Large blocks begin on a huge page.
         let slack = byteCount >= HostBuffer.hugePage ? HostBuffer.hugePage : 0
         let (bytes, overflow) = max(byteCount, 1).addingReportingOverflow(slack)
@@ -30,7 +31,9 @@ private final class HostBuffer: DeviceBuffer {
             mapping != MAP_FAILED
         else { return nil }
         self.mapping = mapping
+        self.ledger = ledger
         mappedBytes = bytes
+        ledger.add(bytes)
         self.byteCount = byteCount
         if slack > 0 {
             let address = UInt(bitPattern: mapping)
@@ -45,7 +48,10 @@ private final class HostBuffer: DeviceBuffer {
         }
     }
 
-    deinit { munmap(mapping, mappedBytes) }
+    deinit {
+        munmap(mapping, mappedBytes)
+        ledger.add(-mappedBytes)
+    }
 
     #if os(Linux)
     private static let anonymous = Int32(MAP_ANONYMOUS)
@@ -86,7 +92,7 @@ extension CPUBackend {
 
     /// Page-aligned zeroed memory.
     package func allocate(byteCount: Int, purpose: String) throws -> any DeviceBuffer {
-        guard let buffer = HostBuffer(byteCount: byteCount) else {
+        guard let buffer = HostBuffer(byteCount: byteCount, ledger: ledger) else {
             throw TensorError(
                 .outOfMemory, operation: "allocate", detail: "the system has no \(byteCount) bytes for \(purpose)")
         }

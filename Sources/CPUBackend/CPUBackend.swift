@@ -16,6 +16,7 @@ package final class CPUBackend {
     package let mode: Mode
     package let instructionSet: InstructionSet
     package let pool: ThreadPool
+    let ledger: HostMemoryLedger
     let scratch = AttentionScratch()
 
     /// Memory for one operation at a time; grows to the largest need and stays, so steady work allocates nothing.
@@ -33,14 +34,18 @@ package final class CPUBackend {
     /// - Parameters:
     ///   - threads: nil for as many as the process has cores.
     ///   - instructionSet: nil for the best; tests force lower ones.
+    ///   - ledger: told of all memory.
     /// - Throws: ``TensorError`` when the level is not available here or threads cannot be started.
-    package init(threads: Int? = nil, mode: Mode, instructionSet: InstructionSet? = nil) throws {
+    package init(
+        threads: Int? = nil, mode: Mode, instructionSet: InstructionSet? = nil, ledger: HostMemoryLedger = HostMemoryLedger()
+    ) throws {
         let level = instructionSet ?? .best
         guard level.isAvailable else {
             throw TensorError(
                 .unsupported, operation: "CPU backend", detail: "this processor cannot run the \(level.rawValue) kernels")
         }
         self.mode = mode
+        self.ledger = ledger
         self.instructionSet = level
         pool = try ThreadPool(threadCount: threads ?? CPUFeatures.usableCores)
     }

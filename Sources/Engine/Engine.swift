@@ -20,6 +20,8 @@ package actor Engine {
     private nonisolated let interner = ImageInterner()
     private var state = State.closed
     private var isPumping = false
+    /// How often the pump looked which core there is.
+    private var turns = 0
     /// Submissions that wait until the queue has room, in the order they came.
     private var waitingForRoom: [CheckedContinuation<Void, Never>] = []
 
@@ -46,13 +48,20 @@ package actor Engine {
     /// said so far, and go on after ``wake(_:)``; new ones are refused meanwhile. Sleeping twice is fine.
     ///
     /// - Throws: ``EngineError`` of kind `closed` when there is nothing to wake later.
-    package func sleep() throws {
+    package func sleep() async throws {
         switch state {
         case .asleep: return
         case .closed: throw EngineError(.closed, "the pipeline is closed")
         case .awake(let core):
             state = .asleep(core.suspend())
         }
+        await pumpLetsGo()
+    }
+
+    /// Waits until steps no longer hold on to the core that was there when this was called: its memory is free then.
+    private func pumpLetsGo() async {
+        let turn = turns
+        while isPumping, turns == turn { await Task.yield() }
     }
 
     /// Builds the core again, from the same checkpoint and configuration, and goes on with the requests that slept. Does nothing when awake.
@@ -74,7 +83,7 @@ package actor Engine {
     package var isAsleep: Bool { if case .asleep = state { true } else { false } }
 
     /// Fails what is pending and releases model and caches. Closing twice is fine.
-    package func close() {
+    package func close() async {
         let error = EngineError(.closed, "the pipeline was closed before the response was finished")
         switch state {
         case .closed: return
@@ -83,6 +92,7 @@ package actor Engine {
         }
         state = .closed
         admitWaiters()
+        await pumpLetsGo()
     }
 
     // MARK: Requests
@@ -170,6 +180,7 @@ package actor Engine {
             core.step()
             admitWaiters()
             await Task.yield()
+            turns &+= 1
         }
         isPumping = false
         admitWaiters()

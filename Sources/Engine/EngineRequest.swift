@@ -1,7 +1,7 @@
 package import Models
 
 /// How the prompt's hidden states, after the final norm, become one vector.
-package enum Pooling: Sendable {
+public enum Pooling: String, Sendable, CaseIterable {
     /// Their mean over all positions.
     case mean
     /// The last position's.
@@ -43,9 +43,16 @@ package struct EngineRequest: Sendable {
         self.deadline = deadline
     }
 
+    /// A prompt whose pictures went through an ``ImageInterner`` already, which one engine's requests share.
+    package init(tokenIDs: [Int32], images: [InternedImage], generation: GenerationConfig, index: Int = 0) {
+        self.init(tokenIDs: tokenIDs, images: images.map(\.content), generation: generation, index: index)
+        interned = images
+    }
+
     /// Makes equal pictures of requests one object, which is what lets the engine's caches find them. Takes about as long as reading
     /// the pixels once, so it belongs before the engine.
     package mutating func intern(by interner: ImageInterner) {
+        guard interned.count != images.count else { return }
         interned = images.map(interner.intern)
         // Equal pictures need their memory once.
         images = interned.map(\.content)

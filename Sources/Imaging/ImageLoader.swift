@@ -52,7 +52,8 @@ package struct ImageLoader: Sendable {
         let flag = CancellationFlag()
         let result: Result<ImageSource, ImageError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                Self.queue.async {
+                // A queue of its own has a thread of its own: a server that does not answer holds up no other picture.
+                DispatchQueue(label: "vlm.images.read").async {
                     continuation.resume(
                         returning: Result { () throws(ImageError) in try readBlocking(source, index: index) { flag.isSet } })
                 }

@@ -38,31 +38,31 @@ extension Pipeline {
         _ prompts: [Prompt], _ generations: [GenerationConfig], _ options: RequestOptions,
         _ deadline: ContinuousClock.Instant?, failsAlone: Bool, _ yield: @escaping @Sendable (ResponsePiece) -> Void
     ) async throws {
-        // Enough to fill the batch again while pictures of the next ones are prepared; not all, whose pictures memory may not hold.
-        let window = 2 * maxBatchSize
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for index in prompts.indices {
-                if index >= window { try await group.next() }
-                group.addTask {
-                    let generation = generations[index]
-                    do {
-                        let conversation = Conversation(prompt: prompts[index])
-                        try await self.answer(
-                            conversation, generation: generation, options: options, deadline: deadline, index: index,
-                            waitsForRoom: failsAlone, failsAlone: failsAlone
-                        ) { _, piece in yield(piece) }
-                    } catch  where failsAlone && !(error is CancellationError) {
-                        for choice in 0..<max(1, min(generation.n, 1024)) {
-                            yield(
-                                ResponsePiece(
-                                    index: index, choice: choice,
-                                    response: .failed(error, index: index, choice: choice)))
-                        }
-                    }
+        _ = try await inWindow(Array(zip(prompts, generations))) { index, asked in
+            let (prompt, generation) = asked
+            do {
+                try await self.answer(
+                    Conversation(prompt: prompt), generation: generation, options: options, deadline: deadline, index: index,
+                    waitsForRoom: failsAlone, failsAlone: failsAlone
+                ) { _, piece in yield(piece) }
+            } catch  where failsAlone && !(error is CancellationError) {
+                // A bad n was one error.
+                for choice in 0..<max(1, min(generation.n, 1024)) {
+                    let response = Response.failed(error, index: index, choice: choice)
+                    yield(ResponsePiece(index: index, choice: choice, response: response))
                 }
             }
-            try await group.waitForAll()
         }
+    }
+
+    /// Runs `body` for each item: enough at once to fill the batch again while pictures of the next ones are prepared; not all, whose
+    /// pictures memory may not hold.
+    ///
+    /// - Returns: results in the order of the items.
+    func inWindow<Item: Sendable, Result: Sendable>(
+        _ items: [Item], _ body: @escaping @Sendable (Int, Item) async throws -> Result
+    ) async throws -> [Result] {
+        try await items.mapConcurrently(atOnce: 2 * maxBatchSize, body)
     }
 
     /// Answers one conversation, as often as `generation` says.
@@ -74,7 +74,7 @@ extension Pipeline {
     func answer(
         _ conversation: Conversation, generation: GenerationConfig, options: RequestOptions,
         deadline: ContinuousClock.Instant?, index: Int = 0, waitsForRoom: Bool = false, failsAlone: Bool = false,
-        yield: @escaping @Sendable (PreparedPrompt, ResponsePiece) async -> Void
+        pooling: Pooling? = nil, yield: @escaping @Sendable (PreparedPrompt, ResponsePiece) async -> Void
     ) async throws {
         let first = generation.n == 1 ? generation : generation.choosing(0)
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -86,6 +86,7 @@ extension Pipeline {
                 }
                 defer { prepared.end() }
                 prepared.request.priority = options.priority
+                prepared.request.pooling = pooling
                 prepared.request.deadline = deadline
                 observed.submitted(prepared.request)
                 for try await piece in engine.stream(prepared.request, waitsForRoom: waitsForRoom) {

@@ -193,8 +193,10 @@ public final class Pipeline: Sendable {
     // MARK: Parts
 
     /// What the model will be given for a prompt: token ids and processed images. Nothing is computed.
-    package func prepare(_ prompt: Prompt, generation: GenerationConfig = .init()) async throws -> EngineRequest {
-        try await preparer.prepare(Conversation(prompt: prompt), generation: generation).request
+    package func prepare(
+        _ prompt: Prompt, generation: GenerationConfig = .init(), options: RequestOptions = .init()
+    ) async throws -> EngineRequest {
+        try await preparer.prepare(Conversation(prompt: prompt), generation: generation, options: options).request
     }
 
     /// The tokens of a text, special tokens included where the tokenizer adds them.

@@ -1,4 +1,4 @@
-import CPUBackend
+package import CPUBackend
 import CUDABackend
 package import Checkpoints
 package import Engine
@@ -21,6 +21,8 @@ package struct PipelineSetup: Sendable {
     package let tokenizer: any Tokenizer
     package let chatTemplate: ChatTemplate?
     package let placement: Placement
+    /// What the CPU's backend holds, for tests of closing.
+    package let memory = HostMemoryLedger()
 
     /// - Throws: errors naming file and path when the checkpoint cannot be used, ``EngineError`` for a bad option.
     package init(
@@ -120,7 +122,7 @@ package struct PipelineSetup: Sendable {
     private func makeBackend() throws -> (backend: any Backend, plan: MemoryPlan, model: LoadedModel) {
         guard let libraries = placement.libraries, case .cuda(let index) = placement.device else {
             let (plan, model) = try plan()
-            return (try CPUBackend(threads: engineConfig.threads, mode: placement.cpuMode), plan, model)
+            return (try CPUBackend(threads: engineConfig.threads, mode: placement.cpuMode, ledger: memory), plan, model)
         }
         let backend = try CUDABackend(
             index: index, activationType: placement.activationType, options: options.cuda, libraries: libraries)

@@ -23,7 +23,7 @@ struct VLMCommand: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             RunCommand.self, ChatCommand.self, TraceCommand.self, TokenizeCommand.self, RenderTemplateCommand.self,
-            BenchCommand.self, InspectCommand.self, FamiliesCommand.self, DoctorCommand.self,
+            BenchCommand.self, SoakCommand.self, InspectCommand.self, FamiliesCommand.self, DoctorCommand.self,
         ])
 
     /// Parses and runs; every error is one line on standard error, with exit code 2 when the input is at fault and 1 otherwise.
@@ -74,7 +74,8 @@ struct VLMCommand: AsyncParsableCommand {
         // What is missing can be installed, or another device be named.
         case let error as CUDAError:
             [.noDriver, .driverTooOld, .missingLibrary, .noDevice, .unsupportedArchitecture].contains(error.kind)
-        case is PromptError, is ImageError, is CheckpointError, is ModelError, is JSONError, is TokenizerError, is JinjaError:
+        case is PromptError, is ChatError, is ImageError, is CheckpointError, is ModelError, is JSONError, is TokenizerError,
+            is JinjaError:
             true
         default: false
         }

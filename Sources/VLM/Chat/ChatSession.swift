@@ -1,5 +1,4 @@
 public import Engine
-import Foundation
 public import Imaging
 import Synchronization
 
@@ -32,17 +31,18 @@ public actor ChatSession {
     private var turns: [Turn]
     /// What the model read and wrote so far.
     package private(set) var tokens: ConversationTokens
-    /// The model that ``tokens`` and the turns' pictures belong to.
-    private var modelID: UUID
+    /// Of the model that ``tokens`` and the turns' pictures belong to.
+    private var preparer: RequestPreparer
     /// The last of those that wait for each other.
     private nonisolated let last = Mutex<Task<Void, Never>?>(nil)
 
     init(
-        pipeline: Pipeline, modelID: UUID, system: [ChatMessage], generation: GenerationConfig, options: RequestOptions,
+        pipeline: Pipeline, preparer: RequestPreparer, system: [ChatMessage], generation: GenerationConfig,
+        options: RequestOptions,
         turns: [Turn] = [], tokens: ConversationTokens = ConversationTokens()
     ) {
         self.pipeline = pipeline
-        self.modelID = modelID
+        self.preparer = preparer
         self.system = system
         self.generation = generation
         self.options = options
@@ -138,7 +138,7 @@ public actor ChatSession {
 
     private func append(_ question: [ChatMessage], _ pictures: [PreparedPicture], _ response: Response, _ prompt: PreparedPrompt)
     {
-        tokens = pipeline.preparer.tokens(tokens, with: prompt, response)
+        tokens = preparer.tokens(tokens, with: prompt, response)
         turns.append(
             Turn(
                 question: question.replacingImages(pictures.map(\.source)), answer: .assistant(response.text), pictures: pictures)
@@ -147,15 +147,15 @@ public actor ChatSession {
 
     /// Prepares the pictures again when another model was loaded since.
     private func followModel() async throws {
-        let preparer = pipeline.preparer
-        guard preparer.id != modelID else { return }
+        let current = pipeline.preparer
+        guard current.id != preparer.id else { return }
         var turns = turns
         for index in turns.indices {
-            turns[index].pictures = try await preparer.pictures(of: turns[index].question)
+            turns[index].pictures = try await current.pictures(of: turns[index].question)
         }
         self.turns = turns
-        tokens = ConversationTokens()
-        modelID = preparer.id
+        if current.tokenizerMark != preparer.tokenizerMark { tokens = ConversationTokens() }
+        preparer = current
     }
 
     // MARK: History
@@ -163,7 +163,7 @@ public actor ChatSession {
     /// A session that goes on from here by itself; neither sees what the other is asked from now on.
     public func branch() -> ChatSession {
         ChatSession(
-            pipeline: pipeline, modelID: modelID, system: system, generation: generation, options: options, turns: turns,
+            pipeline: pipeline, preparer: preparer, system: system, generation: generation, options: options, turns: turns,
             tokens: tokens)
     }
 
@@ -197,10 +197,9 @@ public actor ChatSession {
 
     /// Everything that is needed to go on later or elsewhere; see ``Pipeline/chat(restoring:generation:options:)``.
     public func snapshot() -> ChatSnapshot {
-        let setup = pipeline.setup
-        return ChatSnapshot(
-            model: setup.name, tokenizer: setup.tokenizerMark, system: system, turns: turns.map(\.messages),
-            tokens: modelID == pipeline.preparer.id ? tokens : ConversationTokens())
+        ChatSnapshot(
+            model: pipeline.model, tokenizer: preparer.tokenizerMark, system: system, turns: turns.map(\.messages),
+            tokens: tokens)
     }
 
     /// Writes ``snapshot()`` to a file, as JSON.

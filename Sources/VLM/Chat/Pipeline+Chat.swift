@@ -10,7 +10,7 @@ extension Pipeline {
         system: String? = nil, generation: GenerationConfig = .init(), options: RequestOptions = .init()
     ) -> ChatSession {
         ChatSession(
-            pipeline: self, modelID: preparer.id, system: system.map { [.system($0)] } ?? [], generation: generation,
+            pipeline: self, preparer: preparer, system: system.map { [.system($0)] } ?? [], generation: generation,
             options: options)
     }
 
@@ -30,9 +30,9 @@ extension Pipeline {
                 ChatSession.Turn(question: question, answer: answer, pictures: try await preparer.pictures(of: question)))
         }
         // Tokens of another tokenizer would say something else.
-        let tokens = snapshot.tokenizer == setup.tokenizerMark ? snapshot.tokens : ConversationTokens()
+        let tokens = snapshot.tokenizer == preparer.tokenizerMark ? snapshot.tokens : ConversationTokens()
         return ChatSession(
-            pipeline: self, modelID: preparer.id, system: system, generation: generation, options: options, turns: turns,
+            pipeline: self, preparer: preparer, system: system, generation: generation, options: options, turns: turns,
             tokens: tokens)
     }
 }

@@ -53,8 +53,9 @@ final class RequestObserver: Sendable {
     /// A picture is ready.
     func end(image index: Int, _ picture: PreparedPicture) {
         let note = RequestRecord.Image(
-            width: picture.width, height: picture.height, byteCount: picture.fileBytes, tileCount: picture.image.tileCount,
-            tokenCount: picture.image.tokenCount, load: picture.load, preprocess: picture.preprocess)
+            width: picture.width, height: picture.height, byteCount: picture.fileBytes,
+            tileCount: picture.image.content.tileCount,
+            tokenCount: picture.image.content.tokenCount, load: picture.load, preprocess: picture.preprocess)
         let span = state.withLock { state in
             state.images[index] = note
             return state.spans.removeValue(forKey: index)

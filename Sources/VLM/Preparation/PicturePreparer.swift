@@ -6,14 +6,19 @@ import Models
 
 /// Reads, decodes and processes pictures of all requests side by side, within bounds on cores and memory.
 ///
-/// Reading and fetching wait for others and are not bounded by cores, so a picture that is slow to come delays nobody else's. What takes
+/// Reading and fetching wait for others and are bounded by hundreds, not by cores, so a picture that is slow to come delays nobody else's. What takes
 /// the CPU runs on as many threads as there are cores, and not on Swift's, which would be too few for everything else.
 struct PicturePreparer: Sendable {
     private let processor: any ImageProcessor
     private let options: ImageOptions
     private let loader: ImageLoader
+    private let interner = ImageInterner()
     /// Decoding and processing, and the decoded pixels meanwhile.
     private let work: PreparationGate
+
+    /// Reading and fetching, which have a thread each.
+    private let reads = PreparationGate(places: Self.readsAtOnce, byteLimit: .max)
+    private static let readsAtOnce = 256
 
     private static let queue = DispatchQueue(label: "vlm.preparation", qos: .userInitiated, attributes: .concurrent)
     /// Most bytes of decoded pictures at once; a larger picture is decoded alone.
@@ -30,6 +35,8 @@ struct PicturePreparer: Sendable {
     ///
     /// - Returns: `data` or `image`, and the seconds it took.
     func read(_ source: ImageSource, index: Int) async throws -> (source: ImageSource, seconds: Double) {
+        try await reads.enter()
+        defer { reads.leave() }
         let start = ContinuousClock.now
         let read = try await loader.read(source, index: index)
         return (read, (ContinuousClock.now - start) / .seconds(1))
@@ -56,7 +63,7 @@ struct PicturePreparer: Sendable {
                         let start = ContinuousClock.now
                         let picture = try loader.decodeBlocking(source, index: index, name: name)
                         let decoded = ContinuousClock.now
-                        let image = try processor.process(picture, options: options)
+                        let image = interner.intern(try processor.process(picture, options: options))
                         return PreparedPicture(
                             image: image, source: source, width: picture.width, height: picture.height,
                             load: seconds + (decoded - start) / .seconds(1),

@@ -1,9 +1,11 @@
+import Engine
 import Imaging
 import Models
 
 /// A picture as the engine takes it, and what is kept of its source.
 struct PreparedPicture: Sendable {
-    let image: ProcessedImage
+    /// The same object for the same pixels and parameters.
+    let image: InternedImage
     /// `data` or `image`: all there is of the picture, so that nothing has to be read or fetched again.
     let source: ImageSource
     /// Size of the decoded picture in pixels.

@@ -61,6 +61,8 @@ struct RequestPreparer: Sendable {
     private let imageTokenID: Int32?
     /// Tells pictures and tokens of one model from those of another that is loaded later.
     let id = UUID()
+    /// The same where tokens mean the same.
+    let tokenizerMark: String
 
     /// Pictures of one request that are read or fetched at once.
     private static let readsAtOnce = 8
@@ -68,6 +70,7 @@ struct RequestPreparer: Sendable {
     init(setup: PipelineSetup, model: ModelPrompting) throws {
         self.setup = setup
         self.model = model
+        tokenizerMark = setup.tokenizerMark
         let loader = ImageLoader(limits: setup.options.imageLimits)
         preparer = model.imageProcessor.map { PicturePreparer(processor: $0, options: setup.imageOptions, loader: loader) }
         admission = PreparationGate(
@@ -96,7 +99,7 @@ struct RequestPreparer: Sendable {
         let pictures = try await known + pictures(new, from: known.count, options, observer, lease)
         try Task.checkCancellation()
         let images = pictures.map(\.image)
-        let rendered = try expand(try render(messages, options), images)
+        let rendered = try expand(try render(messages, options), images.map(\.content))
         let tokens = try tokens(of: rendered, after: conversation.tokens)
         let request = EngineRequest(tokenIDs: tokens, images: images, generation: generation, index: index)
         return PreparedPrompt(request: request, rendered: rendered, pictures: pictures, lease: lease)
@@ -132,14 +135,14 @@ struct RequestPreparer: Sendable {
                 throw error
             }
         }
-        let read = try await inOrder(sources, atOnce: Self.readsAtOnce) { index, source in
+        let read = try await sources.mapConcurrently(atOnce: Self.readsAtOnce) { index, source in
             observer?.begin(image: first + index)
             return try await noting(first + index) { try await preparer.read(source, index: first + index) }
         }
         // Whoever waits here waits for pictures before it to be answered, not for slow ones to be read.
         try await admission.enter(priority: options.priority)
         defer { admission.leave() }
-        let prepared = try await inOrder(read, atOnce: ProcessInfo.processInfo.activeProcessorCount) { index, read in
+        let prepared = try await read.mapConcurrently(atOnce: ProcessInfo.processInfo.activeProcessorCount) { index, read in
             let picture = try await noting(first + index) {
                 try await preparer.prepare(
                     read.source, index: first + index, name: sources[index].name, readIn: read.seconds,
@@ -148,31 +151,8 @@ struct RequestPreparer: Sendable {
             observer?.end(image: first + index, picture)
             return picture
         }
-        lease.hold(prepared.reduce(0) { $0 + $1.image.byteCount })
+        lease.hold(prepared.reduce(0) { $0 + $1.image.content.byteCount })
         return prepared
-    }
-
-    /// Runs `body` for each item, a few at once.
-    ///
-    /// - Returns: results in the order of the items.
-    private func inOrder<Item: Sendable, Result: Sendable>(
-        _ items: [Item], atOnce: Int, _ body: @escaping @Sendable (Int, Item) async throws -> Result
-    ) async throws -> [Result] {
-        try await withThrowingTaskGroup(of: (Int, Result).self) { group in
-            var results = [Result?](repeating: nil, count: items.count)
-            var next = 0
-            func start() {
-                let (index, item) = (next, items[next])
-                next += 1
-                group.addTask { (index, try await body(index, item)) }
-            }
-            while next < min(items.count, atOnce) { start() }
-            while let (index, result) = try await group.next() {
-                results[index] = result
-                if next < items.count { start() }
-            }
-            return results.compactMap { $0 }
-        }
     }
 
     // MARK: Text
