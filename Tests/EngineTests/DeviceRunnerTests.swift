@@ -1,4 +1,5 @@
 import Engine
+import Guidance
 import Layers
 import Models
 import Tensors
@@ -164,6 +165,31 @@ struct DeviceRunnerTests {
         requests[0].generation.minNewTokens = 20
         let short = try #require(try responses(try core(late ? LateBackend() : ReferenceBackend()), requests)[0])
         #expect(short.tokenIDs == response.tokenIDs && short.finishReason == .stop)
+    }
+
+    /// A compiled expression as the guide, over the letters of the tokenizer.
+    @Test(arguments: [false, true]) func anExpressionIsFollowedToItsEnd(late: Bool) throws {
+        let letters = LetterTokenizer()
+        // Token 96 ends a text, token 0 is special.
+        let bytes = (0..<Int32(97)).map { $0 == 0 || $0 == 96 ? nil : letters.token($0).map { Array($0.utf8) } }
+        let compiler = GuidanceCompiler(GuidanceVocabulary(tokenBytes: bytes, stopTokens: [96]))
+        let free = try compiler.compile(.regex("(ab|cde){3}f*"))
+        let closed = try compiler.compile(.regex("(ab|cde){3}f"))
+        let options = GenerationConfig(maxNewTokens: 40, temperature: 1.5, topK: 0, stopTokenIDs: [96])
+        var requests = requests(
+            (0..<6).map { seed in
+                var options = options
+                options.randomSeed = UInt64(seed)
+                return options
+            })
+        for index in requests.indices { requests[index].guide = index % 2 == 0 ? free : closed }
+        let answers = try responses(try core(late ? LateBackend() : ReferenceBackend()), requests)
+        for index in requests.indices {
+            let response = try #require(answers[index])
+            #expect(response.text.wholeMatch(of: index % 2 == 0 ? /(ab|cde){3}f*/ : /(ab|cde){3}f/) != nil, "\(response.text)")
+            #expect(response.finishReason == .stop && !response.tokenIDs.contains(96))
+        }
+        #expect(Set(answers.values.map(\.text)).count > 1)
     }
 
     @Test func aGuideAndNoEndContradictEachOther() throws {
