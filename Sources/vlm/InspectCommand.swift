@@ -55,6 +55,11 @@ struct InspectCommand: ParsableCommand {
                 "vision_bytes", "vision workspace", .integer(plan.visionBytes),
                 "\(MemoryPlan.format(plan.visionBytes)) for at most \(setup.visionConfig.maxBatchSize) images a pass"
             ),
+            (
+                "feature_bytes", "image features", .integer(plan.featureBytes + plan.featureCacheBytes),
+                "\(MemoryPlan.format(plan.featureBytes)) for a step and a session, "
+                    + "\(MemoryPlan.format(plan.featureCacheBytes)) to keep"
+            ),
             ("scratch_bytes", "scratch", .integer(plan.scratchBytes), MemoryPlan.format(plan.scratchBytes)),
             (
                 "cache_bytes", "KV cache", .integer(plan.cacheBytes),
