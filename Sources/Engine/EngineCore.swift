@@ -143,20 +143,33 @@ package final class EngineCore {
             decoding == 0
             ? plan.maxPrefillTokens : min(plan.maxPrefillTokens - decoding, plan.maxPrefillTokensBesideDecodes)
         let shares = PrefillPolicy.shares(prefilling.map { $0.prefillEnd - $0.computed }, budget: budget)
-        var chunks: [Chunk] = []
-        for (sequence, share) in zip(prefilling, shares) where share > 0 {
+        var chunks = zip(prefilling, shares).map { Chunk(sequence: $0, count: $1) }
+        for index in chunks.indices {
             // The first in line may take more than its share for a span, so that it gets on; the others wait for the next step then.
-            let count = sequence.uncut(share, most: chunks.isEmpty ? plan.maxPrefillTokens - decoding : 0)
-            if count > 0 { chunks.append(Chunk(sequence: sequence, count: count)) }
-            if count > share { break }
+            let most = index == 0 ? plan.maxPrefillTokens - decoding : 0
+            chunks[index].count = chunks[index].sequence.uncut(shares[index], most: most)
+            if chunks[index].count > shares[index] {
+                chunks.removeSubrange((index + 1)...)
+                break
+            }
         }
         prepareImages(chunks, besideDecodes: decoding > 0)
-        return chunks.map { chunk in
-            let sequence = chunk.sequence
-            guard sequence.isRunning else { return Chunk(sequence: sequence, count: 0) }
-            let ready = sequence.ready(chunk.count)
-            return Chunk(sequence: sequence, count: ready < chunk.count ? sequence.uncut(ready, most: 0) : ready)
+        chunks.removeAll { !$0.sequence.isRunning }
+        var left = budget
+        for index in chunks.indices {
+            chunks[index].count = chunks[index].sequence.ready(chunks[index].count)
+            left -= chunks[index].count
         }
+        // What waits for features leaves its share to others, who may hold the memory that it waits for.
+        for index in chunks.indices where left > 0 {
+            let (sequence, count) = chunks[index]
+            let most = min(sequence.prefillEnd - sequence.computed, count + left)
+            let more = sequence.ready(sequence.uncut(most, most: 0))
+            guard more > count else { continue }
+            chunks[index].count = more
+            left -= more - count
+        }
+        return chunks
     }
 
     /// Gets the features of the images that the chunks show; several sequences' are encoded together. What this step has no room for
@@ -175,7 +188,7 @@ package final class EngineCore {
         // Decoding sequences first: a long prompt may wait a step, a running answer may not.
         builder.addTokens(scheduler.running)
         counts.decodedTokens += builder.entries.count
-        for chunk in chunks where chunk.count > 0 && chunk.sequence.isRunning {
+        for chunk in chunks where chunk.count > 0 {
             chunk.sequence.markPrefillStart()
             builder.add(chunk.sequence, count: chunk.count)
             counts.prefilledTokens += chunk.count

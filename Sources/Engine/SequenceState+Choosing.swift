@@ -229,7 +229,7 @@ extension SequenceState {
             response.timings.firstToken = seconds(from: submitted, to: now)
             response.timings.prefill = max(0, seconds(from: prefillStart ?? submitted, to: now) - vision)
         }
-        response.timings.decode = seconds(from: firstTokenTime ?? now, to: now)
+        lastTokenTime = now
 
         if choosing.stopTokens.contains(token) && !generation.ignoreEOS {
             finish(.stop)
@@ -282,6 +282,9 @@ extension SequenceState {
     /// Sends the last piece with the whole response.
     func finish(_ reason: FinishReason, piece: ResponsePiece? = nil, flush: Bool = true, error: (any Error)? = nil) {
         isDone = true
+        if let firstTokenTime, let lastTokenTime {
+            response.timings.decode = seconds(from: firstTokenTime, to: lastTokenTime)
+        }
         var piece = piece ?? ResponsePiece(index: request.index)
         if flush {
             let (text, stopped) = choosing.stopMatcher.append(choosing.detokenizer.flush())

@@ -58,6 +58,7 @@ final class SequenceState {
     let submitted: ContinuousClock.Instant
     var prefillStart: ContinuousClock.Instant?
     var firstTokenTime: ContinuousClock.Instant?
+    var lastTokenTime: ContinuousClock.Instant?
 
     init(
         id: Int, request: EngineRequest, maxNewTokens: Int, positions: (positions: [[Int32]], nextPosition: Int32),
@@ -172,11 +173,11 @@ final class SequenceState {
         return true
     }
 
-    /// How many of the next `count` tokens can be computed with the features there are.
+    /// How many of the next `count` tokens can be computed with the features there are, ending in no span's middle.
     func ready(_ count: Int) -> Int {
         let range = computed..<computed + count
         let missing = imageRuns.first { $0.positions.overlaps(range) && features[$0.image] == nil }
-        return missing.map { max(0, $0.start - computed) } ?? count
+        return missing.map { uncut(max(0, $0.start - computed), most: 0) } ?? count
     }
 
     /// Lets go of features that no position to come shows.

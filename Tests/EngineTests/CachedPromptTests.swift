@@ -231,4 +231,18 @@ struct CachedPromptTests {
             #expect(engine.responses[index]?.tokenIDs == answer(request))
         }
     }
+
+    /// A request that goes first may wait for memory that one behind it holds, which must go on then.
+    @Test(arguments: Timing.allCases) func whoHoldsFeaturesGoesOn(timing: Timing) throws {
+        let engine = try SteppedEngine(timing, chunk: 4, cacheBytes: 0, featureBytes: 8 * 4)
+        let requests = ([5, 9] as [Int32]).map { first in ask([first], picture((0..<8).map { 100 + Int(first) * 8 + $0 }), [5]) }
+        try engine.submit(requests[0])
+        engine.step(1)
+        var urgent = requests[1]
+        urgent.priority = 5
+        try engine.submit(urgent)
+        try engine.drain()
+        for index in 0...1 { #expect(engine.responses[index]?.tokenIDs == answer(requests[index])) }
+        #expect(engine.encoder.passes == [1, 1])
+    }
 }
