@@ -26,6 +26,7 @@
 #define vm_gelu_tanh ISA(vm_gelu_tanh_)
 #define vm_quick_gelu ISA(vm_quick_gelu_)
 #define vm_silu ISA(vm_silu_)
+#define vm_tanh ISA(vm_tanh_)
 #define vm_relu ISA(vm_relu_)
 
 #define BODY "elementwise_body.h"

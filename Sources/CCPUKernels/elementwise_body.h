@@ -28,6 +28,7 @@ INLINE VF ISA(apply)(VF x, vlm_activation f) {
         case VLM_ACTIVATION_QUICK_GELU: return vm_quick_gelu(x);
         case VLM_ACTIVATION_SILU: return vm_silu(x);
         case VLM_ACTIVATION_RELU: return vm_relu(x);
+        case VLM_ACTIVATION_TANH: return vm_tanh(x);
     }
     return x;
 }
@@ -50,6 +51,7 @@ static void ISA(activate)(float *x, long stride, long rows, long width, vlm_acti
         case VLM_ACTIVATION_QUICK_GELU: ISA(activate_rows)(x, stride, rows, width, VLM_ACTIVATION_QUICK_GELU); break;
         case VLM_ACTIVATION_SILU: ISA(activate_rows)(x, stride, rows, width, VLM_ACTIVATION_SILU); break;
         case VLM_ACTIVATION_RELU: ISA(activate_rows)(x, stride, rows, width, VLM_ACTIVATION_RELU); break;
+        case VLM_ACTIVATION_TANH: ISA(activate_rows)(x, stride, rows, width, VLM_ACTIVATION_TANH); break;
     }
 }
 

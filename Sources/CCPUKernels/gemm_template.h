@@ -193,6 +193,7 @@ VM_INLINE vm_float gt_activate(const vlm_activation activation, vm_float x) {
     case VLM_ACTIVATION_QUICK_GELU: return vm_quick_gelu(x);
     case VLM_ACTIVATION_SILU: return vm_silu(x);
     case VLM_ACTIVATION_RELU: return vm_relu(x);
+    case VLM_ACTIVATION_TANH: return vm_tanh(x);
     }
 }
 
@@ -262,6 +263,7 @@ VM_TARGET static void gt_finish(
     case VLM_ACTIVATION_QUICK_GELU: GT_FINISH(epilogue, QUICK_GELU); break; \
     case VLM_ACTIVATION_SILU: GT_FINISH(epilogue, SILU); break;             \
     case VLM_ACTIVATION_RELU: GT_FINISH(epilogue, RELU); break;             \
+    case VLM_ACTIVATION_TANH: GT_FINISH(epilogue, TANH); break;             \
     }
     switch (call->epilogue) {
     case VLM_EPILOGUE_STORE: GT_FINISH_ACTIVATED(STORE) break;

@@ -95,5 +95,15 @@ VM_INLINE vm_float vm_silu(vm_float x) {
     return vm_select(x < vm_set(-104), vm_set(0), x * vm_sigmoid(x));
 }
 
+/// 2 sigmoid(2x) - 1, and its series where that would cancel.
+VM_INLINE vm_float vm_tanh(vm_float x) {
+    vm_float square = x * x;
+    vm_float series = VM_FMA(square, vm_set(-17.0f / 315), vm_set(2.0f / 15));
+    series = VM_FMA(square, series, vm_set(-1.0f / 3));
+    series = VM_FMA(square * series, x, x);
+    vm_float whole = VM_FMA(vm_set(2), vm_sigmoid(x + x), vm_set(-1));
+    return vm_select(square < vm_set(0.0625f), series, whole);
+}
+
 /// max(x, 0); NaN stays NaN.
 VM_INLINE vm_float vm_relu(vm_float x) { return vm_select(x < vm_set(0), vm_set(0), x); }

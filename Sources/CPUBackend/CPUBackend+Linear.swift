@@ -70,6 +70,7 @@ extension Activation {
         case .quickGELU: VLM_ACTIVATION_QUICK_GELU
         case .silu: VLM_ACTIVATION_SILU
         case .relu: VLM_ACTIVATION_RELU
+        case .tanh: VLM_ACTIVATION_TANH
         }
     }
 }

@@ -74,6 +74,7 @@ extension Activation {
         case .quickGELU: Int32(VLM_CUDA_QUICK_GELU.rawValue)
         case .silu: Int32(VLM_CUDA_SILU.rawValue)
         case .relu: Int32(VLM_CUDA_RELU.rawValue)
+        case .tanh: Int32(VLM_CUDA_TANH.rawValue)
         }
     }
 }

@@ -2,7 +2,7 @@ import Layers
 import Tensors
 
 extension KernelSelfTest {
-    private static let activations: [Activation] = [.gelu, .geluTanh, .quickGELU, .silu, .relu]
+    private static let activations: [Activation] = [.gelu, .geluTanh, .quickGELU, .silu, .relu, .tanh]
 
     /// Matrix products: all epilogues, rows on both sides of every kernel's limits, aligned and odd feature counts.
     static func linearCases(_ extent: Extent) -> [Case] {

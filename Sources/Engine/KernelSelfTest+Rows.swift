@@ -197,7 +197,7 @@ extension KernelSelfTest {
     private static func elementwise(_ rows: Int) -> [Case] {
         let width = 133
         let shape = Shape(rows, width)
-        var cases = [Activation.gelu, .geluTanh, .quickGELU, .silu, .relu].map { activation in
+        var cases = [Activation.gelu, .geluTanh, .quickGELU, .silu, .relu, .tanh].map { activation in
             Case(name: "activate \(activation.rawValue) \(rows)x\(width)") { operands in
                 let x = try operands.activations(shape, seed: 26, scale: 3)
                 try operands.backend.activate(x, activation)

@@ -23,6 +23,19 @@ package struct DecoderConfig: Sendable {
     package var headNorms = false
     /// Sliding window of each layer in positions, nil for all of the context.
     package var windows: [Int?]
+    /// Rotary embedding of layers with a window, where it is another (Gemma 3).
+    package var windowRotary: RotaryConfig?
+    /// Multiplies `q · k`; nil for `1/√E`.
+    package var attentionScale: Float?
+    /// `cap · tanh(x / cap)` on attention scores and on logits, nil for none (Gemma 2).
+    package var attentionSoftcap: Float?
+    package var logitSoftcap: Float?
+    /// Norms multiply by `1 + weight` (Gemma).
+    package var hasUnitNorms = false
+    /// Root-mean-square norms of what attention and MLP give, before it is added (Gemma 2 and 3).
+    package var hasOutputNorms = false
+    /// Multiplies embeddings of tokens, not features of images (Gemma); nil for 1.
+    package var embeddingScale: Float?
 
     package init(
         vocabularySize: Int, hiddenSize: Int, intermediateSize: Int, layers: Int, heads: Int, kvHeads: Int, headSize: Int,
@@ -60,6 +73,9 @@ package struct DecoderNames: Sendable {
     package var finalNorm = "norm"
     package var attentionNorm = "input_layernorm"
     package var mlpNorm = "post_attention_layernorm"
+    /// Norms of the two outputs, where the model has them.
+    package var attentionOutputNorm = "post_attention_layernorm"
+    package var mlpOutputNorm = "post_feedforward_layernorm"
     package var qkv = QKV.separate(query: "self_attn.q_proj", key: "self_attn.k_proj", value: "self_attn.v_proj")
     package var output = "self_attn.o_proj"
     package var queryNorm = "self_attn.q_norm"
@@ -70,6 +86,13 @@ package struct DecoderNames: Sendable {
 
     /// The names of Llama, which most models share.
     package static let llama = DecoderNames()
+
+    /// Gemma 2 and 3: a norm before and one after each part.
+    package static let gemma: DecoderNames = {
+        var names = DecoderNames()
+        names.mlpNorm = "pre_feedforward_layernorm"
+        return names
+    }()
 
     package static let internLM2: DecoderNames = {
         var names = DecoderNames()

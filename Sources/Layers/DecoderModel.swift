@@ -2,7 +2,7 @@ package import Tensors
 
 /// A decoder-only language model with rotary positions and a paged cache, built from a ``DecoderConfig``.
 ///
-/// Qwen2, Qwen3, Llama and InternLM2 are this model with different numbers and names.
+/// Qwen2, Qwen3, Llama, Mistral, InternLM2 and Gemma are this model with different numbers and names.
 package final class DecoderModel: LanguageModel {
     package let config: DecoderConfig
     package let parameterCount: Int
@@ -11,6 +11,8 @@ package final class DecoderModel: LanguageModel {
     private let finalNorm: Parameter
     private let head: LinearWeight
     private let rotary: RotaryTables
+    /// Of layers with a window, where it is another.
+    private let windowRotary: RotaryTables?
 
     /// Binds the weights.
     ///
@@ -26,7 +28,7 @@ package final class DecoderModel: LanguageModel {
         layers = try (0..<config.layers).map { index in
             try DecoderLayer(body[names.layers][index], index: index, config: config, names: names)
         }
-        finalNorm = try body.vector("\(names.finalNorm).weight", config.hiddenSize)
+        finalNorm = try body.normWeight("\(names.finalNorm).weight", config.hiddenSize, plusOne: config.hasUnitNorms)
         // As transformers 5 ties: a head that is in the file is used, whatever the configuration says.
         if config.tiedHead, !loader.has("\(headName).weight") {
             head = try loader.root.makeLinear([table], bias: nil)
@@ -34,6 +36,7 @@ package final class DecoderModel: LanguageModel {
             head = try loader.root.linear(headName, in: config.hiddenSize, out: config.vocabularySize, bias: false)
         }
         rotary = try RotaryTables(config.rotary, backend: loader.backend)
+        windowRotary = try config.windowRotary.map { try RotaryTables($0, backend: loader.backend) }
         parameterCount = loader.parameterCount - before
     }
 
@@ -45,7 +48,7 @@ package final class DecoderModel: LanguageModel {
         return Int(min(Double(maxPositions) * factor, Double(1 << 30)))
     }
     package var positionAxes: Int { rotary.axisCount }
-    package var canBeRecorded: Bool { rotary.dependsOnPositionsOnly }
+    package var canBeRecorded: Bool { rotary.dependsOnPositionsOnly && windowRotary?.dependsOnPositionsOnly != false }
     package var cacheLayout: KVCacheLayout {
         KVCacheLayout(layers: config.layers, kvHeads: config.kvHeads, headSize: config.headSize)
     }
@@ -76,24 +79,31 @@ package final class DecoderModel: LanguageModel {
     package func logits(_ hidden: Tensor, context: ForwardContext) throws -> Tensor {
         let out = try context.workspace.allocateAligned(rows: hidden.rows, width: config.vocabularySize, dtype: .float32)
         try context.backend.linear(hidden, head, epilogue: .store, into: out)
+        if let cap = config.logitSoftcap {
+            try context.backend.scale(out, by: 1 / cap)
+            try context.backend.activate(out, .tanh)
+            try context.backend.scale(out, by: cap)
+        }
         return out
     }
 
     /// Token embeddings, with the rows of images replaced by their features.
     private func embed(_ batch: ForwardBatch, inputs: PassInputs, context: ForwardContext, into x: Tensor) throws {
         try context.backend.gatherRows(embedding.tensor, indices: inputs.tokenIDs, lanes: batch.lanes, into: x)
+        if let scale = config.embeddingScale { try context.backend.scale(x, by: context.rounded(scale)) }
         for span in batch.imageSpans {
             try context.backend.copy(span.features, into: x.rows(span.row..<span.row + span.features.rows))
         }
     }
 
     private func makePass(_ batch: ForwardBatch, inputs: PassInputs, context: ForwardContext) throws -> DecoderPass {
-        let tables = try rotary.tables(batch, inputs: inputs, context: context)
+        let angles = try rotary.tables(batch, inputs: inputs, context: context)
+        let windowAngles = try windowRotary.map { try $0.tables(batch, inputs: inputs, context: context) }
         let paged = PagedBatch(
             queryStarts: inputs.queryStarts, contextLengths: inputs.contextLengths, blockTables: inputs.blockTables,
             hostQueryStarts: batch.queryStarts, hostContextLengths: batch.contextLengths, ends: inputs.ends,
             hostEnds: batch.ends)
         return DecoderPass(
-            context: context, cosine: tables.cosine, sine: tables.sine, slots: inputs.slots, paged: paged)
+            context: context, angles: angles, windowAngles: windowAngles ?? angles, slots: inputs.slots, paged: paged)
     }
 }

@@ -60,6 +60,15 @@ package struct ForwardContext {
         return tensor
     }
 
+    /// A factor as the backend's activations hold it: transformers rounds such constants to the model's type.
+    package func rounded(_ value: Float) -> Float {
+        switch backend.activationType {
+        case .bfloat16: Float(bitPattern: UInt32(ForwardContext.bfloat16(value)) << 16)
+        case .float16: Float(Float16(value))
+        default: value
+        }
+    }
+
     /// Rounded to the nearest bfloat16, ties to even.
     private static func bfloat16(_ value: Float) -> UInt16 {
         let bits = value.bitPattern

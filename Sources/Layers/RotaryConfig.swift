@@ -52,11 +52,13 @@ package struct RotaryConfig: Sendable, Equatable {
     /// - Parameters:
     ///   - config: the language model's object.
     ///   - multimodal: whether `mrope_section` is wanted; its default is `[16, 24, 24]`.
+    ///   - given: the rotary embedding's object, where a configuration has one for each kind of layer.
     /// - Throws: `CheckpointError` naming the key that is missing or not usable.
     package init(
-        _ config: ConfigReader, headSize: Int, maxPositions: Int, defaultTheta: Double, multimodal: Bool = false
+        _ config: ConfigReader, headSize: Int, maxPositions: Int, defaultTheta: Double, multimodal: Bool = false,
+        parameters given: ConfigReader? = nil
     ) throws {
-        let parameters = try config.objectIfPresent("rope_scaling") ?? config.objectIfPresent("rope_parameters")
+        let parameters = try given ?? config.objectIfPresent("rope_scaling") ?? config.objectIfPresent("rope_parameters")
         let rope = parameters ?? config
         theta = try rope.doubleIfPresent("rope_theta") ?? config.double("rope_theta", default: defaultTheta)
         let partial =

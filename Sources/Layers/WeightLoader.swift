@@ -124,6 +124,14 @@ package struct LayerScope {
         try parameter(try host(name, [count]), dtype: .float32)
     }
 
+    /// What a root-mean-square norm multiplies by, `[count]`: the weight in the file, or 1 more (Gemma).
+    package func normWeight(_ name: String, _ count: Int, plusOne: Bool) throws -> Parameter {
+        guard plusOne else { return try vector(name, count) }
+        let weight = try host(name, [count])
+        return try parameter(
+            HostTensor(name: weight.name, dimensions: [count], floats: weight.floats().map { $0 + 1 }), dtype: .float32)
+    }
+
     /// A table `[rows, width]` in the type of the file, such as token embeddings.
     package func table(_ name: String, rows: Int, width: Int) throws -> Parameter {
         let source = try host(name, [rows, width])

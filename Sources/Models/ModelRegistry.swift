@@ -37,7 +37,7 @@ package struct ModelFamily: Sendable {
 package enum ModelRegistry {
     package static let families: [ModelFamily] = [
         InternVL.family, InternVLChat.family, QwenVL.qwen2, QwenVL.qwen25, Llava.family, LlavaNext.family,
-        Qwen2.family, Qwen3.family, Llama.family, Mistral.family, InternLM2.family,
+        Qwen2.family, Qwen3.family, Llama.family, Gemma.family2, Gemma.family3, Mistral.family, InternLM2.family,
     ]
 
     /// The family of a checkpoint, by `architectures` of its config.json.

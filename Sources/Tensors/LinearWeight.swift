@@ -49,6 +49,7 @@ package enum Activation: String, Sendable {
     /// `x · sigmoid(x)`.
     case silu
     case relu
+    case tanh
 }
 
 /// What a matrix multiplication does with each result before it is written.

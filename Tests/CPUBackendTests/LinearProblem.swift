@@ -16,6 +16,7 @@ func reference(_ activation: Activation, _ x: Double) -> Double {
     case .quickGELU: x / (1 + exp(-1.702 * x))
     case .silu: x / (1 + exp(-x))
     case .relu: max(x, 0)
+    case .tanh: tanh(x)
     }
 }
 

@@ -120,7 +120,9 @@ import Darwin
         }
     }
 
-    @Test(arguments: [Activation.gelu, .geluTanh, .quickGELU, .silu, .relu]) func activateAgrees(activation: Activation) throws {
+    @Test(arguments: [Activation.gelu, .geluTanh, .quickGELU, .silu, .relu, .tanh]) func activateAgrees(activation: Activation)
+        throws
+    {
         func reference(_ x: Double) -> Double {
             switch activation {
             case .gelu: x / 2 * erfc(-x / 2.0.squareRoot())
@@ -128,6 +130,7 @@ import Darwin
             case .quickGELU: x / (1 + exp(-1.702 * x))
             case .silu: x / (1 + exp(-x))
             case .relu: max(x, 0)
+            case .tanh: tanh(x)
             }
         }
         let inputs =

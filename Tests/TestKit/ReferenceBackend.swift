@@ -156,6 +156,7 @@ package final class ReferenceBackend: Backend {
         case .quickGELU: x / (1 + exp(-1.702 * x))
         case .silu: x / (1 + exp(-x))
         case .relu: max(x, 0)
+        case .tanh: tanh(x)
         }
     }
 

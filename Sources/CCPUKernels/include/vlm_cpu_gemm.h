@@ -39,6 +39,7 @@ typedef enum vlm_activation {
     VLM_ACTIVATION_QUICK_GELU = 3,
     VLM_ACTIVATION_SILU = 4,
     VLM_ACTIVATION_RELU = 5,
+    VLM_ACTIVATION_TANH = 6,
 } vlm_activation;
 
 /// What happens to a result v (bias included) before it is written.

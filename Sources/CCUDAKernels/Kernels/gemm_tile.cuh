@@ -108,6 +108,7 @@ __device__ __forceinline__ float apply(float x) {
     case VLM_CUDA_QUICK_GELU: return x * sigmoid(1.702f * x);
     case VLM_CUDA_SILU: return x * sigmoid(x);
     case VLM_CUDA_RELU: return fmaxf(x, 0.0f);
+    case VLM_CUDA_TANH: return tanhf(x);
     default: return x;
     }
 }

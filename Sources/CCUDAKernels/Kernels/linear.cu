@@ -106,6 +106,8 @@ __device__ __forceinline__ float activate_short(float x) {
         return __fdividef(x, 1.0f + __expf(-x));
     } else if constexpr (KIND == VLM_CUDA_RELU) {
         return fmaxf(x, 0.0f);
+    } else if constexpr (KIND == VLM_CUDA_TANH) {
+        return tanhf(x);
     } else {
         return x;
     }
@@ -161,6 +163,7 @@ __device__ __forceinline__ void rest_of(const vlm_cuda_linear_rest &p) {
     case VLM_CUDA_QUICK_GELU: rest<VLM_CUDA_QUICK_GELU, GATED>(p); break;
     case VLM_CUDA_SILU: rest<VLM_CUDA_SILU, GATED>(p); break;
     case VLM_CUDA_RELU: rest<VLM_CUDA_RELU, GATED>(p); break;
+    case VLM_CUDA_TANH: rest<VLM_CUDA_TANH, GATED>(p); break;
     default: rest<VLM_CUDA_NONE, GATED>(p);
     }
 }

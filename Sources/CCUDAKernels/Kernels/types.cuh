@@ -81,6 +81,7 @@ __device__ __forceinline__ float activate(int32_t kind, float x) {
     case VLM_CUDA_QUICK_GELU: return x / (1.0f + __expf(-1.702f * x));
     case VLM_CUDA_SILU: return x / (1.0f + __expf(-x));
     case VLM_CUDA_RELU: return fmaxf(x, 0.0f);
+    case VLM_CUDA_TANH: return tanhf(x);
     default: return x;
     }
 }

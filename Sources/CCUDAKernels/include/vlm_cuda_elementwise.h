@@ -8,7 +8,8 @@ enum vlm_cuda_activation {
     VLM_CUDA_GELU_TANH,
     VLM_CUDA_QUICK_GELU,
     VLM_CUDA_SILU,
-    VLM_CUDA_RELU
+    VLM_CUDA_RELU,
+    VLM_CUDA_TANH
 };
 
 /// Element types that kernels tell apart at run time, numbered as VLM_ELEMENT.

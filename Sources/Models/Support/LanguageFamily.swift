@@ -12,7 +12,9 @@ struct LanguageFamily: Sendable {
     let decoder: @Sendable (ConfigReader) throws -> DecoderConfig
 
     /// Language models that families with images may contain.
-    static let all = [Qwen2.language, Qwen3.language, Llama.language, Mistral.language, InternLM2.language]
+    static let all = [
+        Qwen2.language, Qwen3.language, Llama.language, Mistral.language, InternLM2.language, Gemma.gemma2, Gemma.gemma3,
+    ]
 
     /// The family of a nested configuration, by `model_type`, else by `architectures`.
     static func of(_ config: ConfigReader, default fallback: String? = nil) throws -> LanguageFamily {
@@ -55,8 +57,12 @@ struct DecoderDefaults {
 extension DecoderConfig {
     /// The fields that all Llama-like configurations share.
     ///
-    /// - Parameter multimodal: whether rotary positions have three axes.
-    init(_ config: ConfigReader, defaults: DecoderDefaults, multimodal: Bool = false) throws {
+    /// - Parameters:
+    ///   - multimodal: whether rotary positions have three axes.
+    ///   - rope: see ``RotaryConfig/init(_:headSize:maxPositions:defaultTheta:multimodal:parameters:)``.
+    init(
+        _ config: ConfigReader, defaults: DecoderDefaults, multimodal: Bool = false, rope: ConfigReader? = nil
+    ) throws {
         let width = try config.size("hidden_size", default: defaults.hiddenSize)
         let heads = try config.size("num_attention_heads", default: defaults.heads)
         let kvHeads = try config.size("num_key_value_heads", default: defaults.kvHeads ?? heads)
@@ -77,7 +83,8 @@ extension DecoderConfig {
             layers: try config.size("num_hidden_layers", default: defaults.layers, upTo: 4096), heads: heads, kvHeads: kvHeads,
             headSize: headSize, normEpsilon: try config.epsilon("rms_norm_eps", default: defaults.epsilon),
             rotary: try RotaryConfig(
-                config, headSize: headSize, maxPositions: maxPositions, defaultTheta: defaults.theta, multimodal: multimodal),
+                config, headSize: headSize, maxPositions: maxPositions, defaultTheta: defaults.theta, multimodal: multimodal,
+                parameters: rope),
             maxPositions: maxPositions)
         activation = try config.activation("hidden_act", default: "silu")
         tiedHead = try config.bool("tie_word_embeddings", default: false)

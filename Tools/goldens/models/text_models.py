@@ -20,9 +20,19 @@ LLAMA3_TEMPLATE = (
     "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
 )
 
+# As in google/gemma-3-1b-it, for contents that are text.
+GEMMA_TEMPLATE = (
+    "{{ bos_token }}{%- if messages[0]['role'] == 'system' -%}{%- set first_user_prefix = messages[0]['content'] + '\n\n' -%}"
+    "{%- set loop_messages = messages[1:] -%}{%- else -%}{%- set first_user_prefix = '' -%}{%- set loop_messages = messages -%}"
+    "{%- endif -%}{%- for message in loop_messages -%}{%- if (message['role'] == 'assistant') -%}{%- set role = 'model' -%}"
+    "{%- else -%}{%- set role = message['role'] -%}{%- endif -%}{{ '<start_of_turn>' + role + '\n' + (first_user_prefix if loop.first"
+    " else '') }}{{ message['content'] | trim }}{{ '<end_of_turn>\n' }}{%- endfor -%}{%- if add_generation_prompt -%}"
+    "{{ '<start_of_turn>model\n' }}{%- endif -%}"
+)
+
 
 def build(name: str, language: str, seed: int, tied: bool, changes: dict, tokenizer: str = "qwen2", dtype=torch.bfloat16,
-          cases=("text", "multi-turn")) -> None:  # fmt: skip
+          cases=("text", "multi-turn"), layers=2) -> None:  # fmt: skip
     folder = common.FIXTURES / name / "checkpoint"
     shutil.rmtree(folder.parent, ignore_errors=True)
     if tokenizer == "qwen2":
@@ -30,10 +40,13 @@ def build(name: str, language: str, seed: int, tied: bool, changes: dict, tokeni
     elif tokenizer == "llama3":
         ids = tiny_tokenizer.llama3(folder, tiny_tokenizer.LLAMA3_SPECIALS, {"chat_template": LLAMA3_TEMPLATE})
         ids |= {"<|endoftext|>": ids["<|begin_of_text|>"], "<|im_end|>": ids["<|eot_id|>"]}
+    elif tokenizer == "gemma":
+        ids = tiny_tokenizer.gemma(folder, {"chat_template": GEMMA_TEMPLATE})
+        ids |= {"<|endoftext|>": ids["<eos>"], "<|im_end|>": ids["<end_of_turn>"]}
     else:
         ids = tiny_tokenizer.internlm2(folder, [], {"chat_template": internvl_chat.INTERNLM2_TEMPLATE})
         ids |= {"<|endoftext|>": ids["</s>"]}
-    config = internvl.text_config(language, ids, dtype, layers=2) | {"tie_word_embeddings": tied} | changes
+    config = internvl.text_config(language, ids, dtype, layers=layers) | {"tie_word_embeddings": tied} | changes
     config["transformers_version"] = "4.43.0"
     reference = dict(config)
     is_internlm2 = tokenizer == "internlm2"
@@ -49,6 +62,9 @@ def build(name: str, language: str, seed: int, tied: bool, changes: dict, tokeni
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**reference)).float().eval()
     common.randomize(model, seed, tied)
     with torch.no_grad():
+        if tokenizer == "gemma":
+            # Scaled by the root of the width, and its head by none: smaller, so that the layers are heard.
+            model.model.embed_tokens.weight.mul_(0.2)
         for parameter in model.parameters():
             parameter.copy_(parameter.to(dtype).float())
     state = dict(model.state_dict())
@@ -100,6 +116,17 @@ def generate(only=None) -> None:
         "mistral": dict(language="llama", seed=47, tied=False, cases=("text",), changes={
             "model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": 12, "head_dim": 16,
             "rope_theta": 10000.0}),
+        # every other layer with a window shorter than the prompt, both softcaps, as google/gemma-2-2b-it has them
+        "gemma2": dict(language="llama", seed=48, tied=True, tokenizer="gemma", changes={
+            "model_type": "gemma2", "architectures": ["Gemma2ForCausalLM"], "head_dim": 16, "hidden_activation": "gelu_pytorch_tanh",
+            "hidden_act": "gelu_pytorch_tanh", "query_pre_attn_scalar": 24, "sliding_window": 12, "attn_logit_softcapping": 50.0,
+            "final_logit_softcapping": 30.0, "rope_theta": 10000.0, "rms_norm_eps": 1e-06}),
+        # two local layers, then one that sees everything, as google/gemma-3-270m-it and -1b-it name and order them
+        "gemma3_text": dict(language="llama", seed=49, tied=True, tokenizer="gemma", layers=3, changes={
+            "model_type": "gemma3_text", "architectures": ["Gemma3ForCausalLM"], "head_dim": 16,
+            "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 24, "sliding_window": 12,
+            "sliding_window_pattern": 3, "attn_logit_softcapping": None, "final_logit_softcapping": None, "rope_theta": 1000000.0,
+            "rope_local_base_freq": 10000.0, "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "rms_norm_eps": 1e-06}),
         "internlm2": dict(language="llama", seed=46, tied=False, tokenizer="internlm2", changes={}),
     }  # fmt: skip
     for name, options in variants.items():

@@ -113,6 +113,46 @@ def llama3(folder: Path, specials: list[str], config: dict, base_vocabulary: int
     return save(tokenizer, folder, common | config, plain_files=False)
 
 
+def gemma(folder: Path, config: dict, specials: list[str] = (), base_vocabulary: int = 330) -> dict[str, int]:
+    """SentencePiece pieces as tokenizer.json, as Gemma publishes them: spaces become ▁, unknown characters bytes, BOS comes first."""
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous")
+    trained.train_from_iterator([CORPUS.replace(" ", "▁")], trainers.BpeTrainer(vocab_size=base_vocabulary - 262, show_progress=False))
+    state = json.loads(trained.to_str())["model"]
+    # "<bos>" first by number would be 2, as in the published files.
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", *specials]
+    pieces += [f"<0x{byte:02X}>" for byte in range(256)]
+    pieces += sorted(state["vocab"], key=state["vocab"].get)
+    merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in state["merges"]]
+    tokenizer = Tokenizer(
+        models.BPE({piece: index for index, piece in enumerate(pieces)}, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    )
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos>:1 $B:1", special_tokens=[("<bos>", 2)]
+    )
+    tokenizer.add_special_tokens(
+        [AddedToken(token, normalized=False, special=True) for token in pieces[: 6 + len(specials)]]
+    )
+    common = {
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "bos_token": "<bos>",
+        "clean_up_tokenization_spaces": False,
+        "eos_token": "<eos>",
+        "model_max_length": 1000000000000000019884624838656,
+        "pad_token": "<pad>",
+        "sp_model_kwargs": None,
+        "spaces_between_special_tokens": False,
+        "tokenizer_class": "GemmaTokenizer",
+        "unk_token": "<unk>",
+        "use_default_system_prompt": False,
+    }
+    return save(tokenizer, folder, common | config, plain_files=False)
+
+
 def internlm2(folder: Path, specials: list[str], config: dict, vocabulary: int = 330) -> dict[str, int]:
     """A SentencePiece file as InternLM2 has: byte fallback, no dummy prefix; chat tokens take the places of unused pieces."""
     folder.mkdir(parents=True, exist_ok=True)
