@@ -123,7 +123,7 @@ package final class EngineCore {
                 try hostRunner.run(builder.batch, builder.entries, submitted: didSubmit, finished: finished, failed: fail)
             }
         } catch {
-            failPass(builder.entries, error)
+            failPass(builder.entries.map(\.sequence), error)
         }
     }
 
@@ -214,13 +214,14 @@ package final class EngineCore {
         do {
             try deviceRunner.collect(pass, finished: finished, failed: fail)
         } catch {
-            failPass(pass.entries, error)
+            // What was submitted since may build on what is missing: on blocks that were found, or on tokens.
+            failPass(scheduler.running, error)
         }
     }
 
-    /// Ends the requests of a pass that failed. What it should have computed, and whatever was built on it, is lost for others too.
-    private func failPass(_ entries: [PassEntry], _ error: any Error) {
-        for entry in entries { fail(entry.sequence, error) }
+    /// Ends the requests that a failed pass concerns. What it should have computed is lost for others too.
+    private func failPass(_ sequences: [SequenceState], _ error: any Error) {
+        for sequence in sequences { fail(sequence, error) }
         scheduler.forget()
         features?.forget()
     }

@@ -20,20 +20,23 @@ final class EchoModel: LanguageModel {
     var ends: [[Int32]] = []
     /// Throws in the pass of this number.
     var failingPass: Int?
+    /// Whether the pass that fails does so when it is computed, and not when it is submitted.
+    var failsLate = false
 
     var canBeRecorded = true
 
     func forward(_ batch: ForwardBatch, cache: KVCache, context: ForwardContext) throws -> Tensor {
         passes.append(batch.tokenCount)
         ends.append(batch.ends)
-        if passes.count - 1 == failingPass {
-            throw TensorError(.deviceFailure, operation: "echo", detail: "was told to fail")
-        }
+        let failure =
+            passes.count - 1 == failingPass ? TensorError(.deviceFailure, operation: "echo", detail: "was told to fail") : nil
+        if let failure, !failsLate { throw failure }
         let hidden = try context.activations(Shape(batch.outputRows.count, 1))
         let inputs = try batch.place(context)
         if context.backend is PlanningBackend { return hidden }
         let (spans, lanes) = (batch.imageSpans, batch.lanes)
         try LateBackend.run(on: context.backend) {
+            if let failure { throw failure }
             EchoModel.compute(inputs, spans: spans, lanes: lanes, cache: cache, into: hidden)
         }
         return hidden

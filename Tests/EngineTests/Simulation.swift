@@ -77,7 +77,8 @@ final class Simulation {
 
     private var pending: [Int: Pending] = [:]
     private var conversations: [Conversation] = []
-    private var isFailing = false
+    /// Steps in which the device may report that it failed.
+    private var failingSteps = 0
     private var nextIndex = 0
     private(set) var counts = Counts()
     /// The first thing that went wrong.
@@ -155,8 +156,11 @@ final class Simulation {
             arrivals -= 1
         }
         if chance(0.05), let index = pending.keys.sorted().randomElement(using: &random) { cancel(index) }
-        isFailing = chance(0.001)
-        if isFailing { language.failingPass = language.passes.count }
+        if failingSteps == 0, chance(0.002) {
+            language.failingPass = language.passes.count
+            language.failsLate = chance(0.5)
+            failingSteps = 3
+        }
         if chance(0.0005) { try sleepAndWake() }
     }
 
@@ -164,7 +168,7 @@ final class Simulation {
         let waiting = Set(core.waitingRequests)
         core.step()
         language.failingPass = nil
-        isFailing = false
+        failingSteps = max(0, failingSteps - 1)
         checkOrder(waitedBefore: waiting)
     }
 
@@ -327,7 +331,9 @@ final class Simulation {
         default:
             counts.failed += 1
             let isBad = request.hasBadPicture && response.error is ModelError
-            expect(isBad || (isFailing && response.error is TensorError), "\(name) failed: \(String(describing: response.error))")
+            expect(
+                isBad || (failingSteps > 0 && response.error is TensorError),
+                "\(name) failed: \(String(describing: response.error))")
             expect(expected.starts(with: response.tokenIDs), "\(name) answered \(response.tokenIDs) and alone \(expected)")
         }
     }
