@@ -1,5 +1,6 @@
 import Engine
 import Models
+import Tensors
 import Testing
 
 /// What prompts find in the engine's two caches, and that they never find somebody else's.
@@ -216,6 +217,25 @@ struct CachedPromptTests {
         let response = try engine.answer(request)
         #expect(response.tokenIDs == SteppedEngine.answer(request))
         #expect(response.cachedTokenCount == 0)
+    }
+
+    /// A device reports a failure when others have already found what it should have computed.
+    @Test func nobodyGoesOnFromAPassThatFailedLate() throws {
+        let engine = try SteppedEngine(.late)
+        engine.language.failingPass = 0
+        engine.language.failsLate = true
+        let requests = (0..<3).map {
+            EngineRequest(
+                tokenIDs: SteppedEngine.prompt(9, seed: 1) + [Int32($0 + 1)], generation: GenerationConfig(maxNewTokens: 6))
+        }
+        try engine.submit(requests[0])
+        engine.step(1)
+        try engine.submit(requests[1])
+        try engine.drain()
+        #expect(engine.responses[0]?.error is TensorError)
+        #expect(engine.responses[1]?.error is TensorError && engine.responses[1]?.cachedTokenCount == 8)
+        let response = try engine.answer(requests[2])
+        #expect(response.tokenIDs == SteppedEngine.answer(requests[2]) && response.cachedTokenCount == 0)
     }
 
     // MARK: Memory

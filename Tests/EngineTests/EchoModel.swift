@@ -36,7 +36,11 @@ final class EchoModel: LanguageModel {
         if context.backend is PlanningBackend { return hidden }
         let (spans, lanes) = (batch.imageSpans, batch.lanes)
         try LateBackend.run(on: context.backend) {
-            if let failure { throw failure }
+            if let failure {
+                // What follows in the stream still runs, over whatever there is.
+                hidden.pointer.initializeMemory(as: Float.self, repeating: 0, count: hidden.rows)
+                throw failure
+            }
             EchoModel.compute(inputs, spans: spans, lanes: lanes, cache: cache, into: hidden)
         }
         return hidden
