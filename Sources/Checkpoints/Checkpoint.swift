@@ -61,6 +61,9 @@ package final class Checkpoint: Sendable {
     /// A view of a tensor's bytes in the mapped file, or nil when no file holds that name (always nil in dummy mode).
     package func tensor(_ name: String) -> HostTensor? { store.tensor(name) }
 
+    /// Gives the memory of the mapped files back, once weights were copied from them; what is touched later is read again.
+    package func releasePages() { store.releasePages() }
+
     /// The files that hold tensors.
     package var weightFiles: [String] { store.files }
 

@@ -30,6 +30,12 @@ final class MappedFile: @unchecked Sendable {  // the mapping is never written a
         bytes = UnsafeRawBufferPointer(start: address, count: size)
     }
 
+    /// Gives the pages that were read back to the system; they are read again when touched.
+    func releasePages() {
+        guard let address = bytes.baseAddress else { return }
+        madvise(UnsafeMutableRawPointer(mutating: address), bytes.count, MADV_DONTNEED)
+    }
+
     deinit {
         guard let address = bytes.baseAddress else { return }
         munmap(UnsafeMutableRawPointer(mutating: address), bytes.count)

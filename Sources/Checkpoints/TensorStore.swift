@@ -71,4 +71,12 @@ final class TensorStore: Sendable {
     }
 
     func tensor(_ name: String) -> HostTensor? { tensors[name] }
+
+    /// See ``Checkpoint/releasePages()``.
+    func releasePages() {
+        var released: Set<ObjectIdentifier> = []
+        for tensor in tensors.values where released.insert(ObjectIdentifier(tensor.owner)).inserted {
+            (tensor.owner as? MappedFile)?.releasePages()
+        }
+    }
 }

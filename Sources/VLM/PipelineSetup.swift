@@ -116,6 +116,7 @@ package struct PipelineSetup: Sendable {
             model: model, plan: plan, backend: backend, tokenizer: tokenizer, stopTokens: stopTokens(of: model),
             vision: visionConfig, config: engineConfig)
         try core.warmUp()
+        checkpoint.releasePages()
         return (core, ModelPrompting(model))
     }
 

@@ -45,14 +45,14 @@ struct SoakCommand: AsyncParsableCommand {
             pipeline: pipeline, seed: seed, requestCount: requests, concurrency: concurrency, images: image,
             isVision: try pipeline.setup.outline().vision != nil)
         let reported = try await soak.run(every: max(1, requests / lines)) { row in
-            if output == .text { print(row.text) }
+            if output == .text { Terminal.write(row.text + "\n") }
         }
         let statistics = try await pipeline.statistics()
         try await pipeline.close()
         rows.append(.now("closed"))
         switch output {
         case .text:
-            print(rows[2].text)
+            Terminal.write(rows[2].text + "\n")
             print(
                 "prefix cache \(percent(statistics.prefixHitRate)) of tokens, picture cache \(percent(statistics.imageHitRate)) of pictures"
             )

@@ -21,8 +21,8 @@ struct SoakRow: Sendable {
     let outcomes: [String: Int]
 
     static func heading(_ memory: [Memory]) {
-        for item in memory { print(item.text) }
-        print("requests   seconds   resident   ended")
+        for item in memory { Terminal.write(item.text + "\n") }
+        Terminal.write("requests   seconds   resident   ended\n")
     }
 
     var text: String {

@@ -231,6 +231,50 @@ struct CommandTests {
         #expect(sign.output == "FRESH COFFEE\n")
     }
 
+    @Test func chatsArePipedRewoundAndSaved() throws {
+        try withFolder { folder in
+            let sign = Fixtures.root + "/../../Examples/sign.png"
+            func chat(_ lines: String..., options: String = "") throws -> Outcome {
+                try lines.joined(separator: "\n").write(toFile: folder + "/lines", atomically: true, encoding: .utf8)
+                return try shell("\(Self.executable.path) chat demo \(options) < \(folder)/lines")
+            }
+            let first = try chat(
+                "/image \(sign)", "What does the sign say?", "/save \(folder)/chat.json", "/rewind", "/rewind", "/rewind x",
+                "/load",
+                "/load \(folder)/none.json", "/nonsense", "/load \(folder)/chat.json", "What does the sign say?", "/exit", "hello"
+            )
+            #expect(first.code == 0)
+            #expect(first.output == "FRESH COFFEE\nFRESH COFFEE\n")
+            let errors = first.error.split(separator: "\n")
+            #expect(errors.count == 5, "\(first.error)")
+            for (line, words) in zip(errors, ["0", "/rewind takes", "/load FILE", "none.json", "/nonsense"]) {
+                #expect(line.hasPrefix("vlm: ") && line.contains(words), "\(line)")
+            }
+            let second = try chat("What does the sign say?", options: "--load \(folder)/chat.json")
+            #expect(second.output == "FRESH COFFEE\n", "\(second.error)")
+            expectRefusal(try vlm("chat", "demo", "--load", folder + "/none.json"), "none.json")
+            expectRefusal(try vlm("chat", "demo", "--load", folder + "/chat.json", "--system", "x"), "--system")
+        }
+    }
+
+    /// In a process of its own, so that nobody else's memory is counted.
+    @Test func closingGivesTheProcessesMemoryBack() throws {
+        let outcome = try vlm(
+            "soak", "demo", "--requests", "60", "--concurrency", "8", "--lines", "3", "--output", "json", "--image",
+            Fixtures.root + "/../../Examples/sign.png")
+        #expect(outcome.code == 0, "\(outcome.error)")
+        let object = try JSONValue(parsing: Array(outcome.output.utf8), source: "output")
+        #expect(object["rows"]?.arrayValue?.count == 3)
+        let memory = try #require(object["memory"])
+        let (before, loaded, closed) = (
+            try #require(memory["before loading"]?.intValue), try #require(memory["loaded"]?.intValue),
+            try #require(memory["closed"]?.intValue)
+        )
+        // The weights alone are 48 MB; what stays is what the allocator and the system's libraries keep.
+        #expect(loaded - before > 48_000_000)
+        #expect(closed - before < 40_000_000, "\(memory.serialized())")
+    }
+
     /// A pipe in the place of a file, and a device or link in the place of an output file, stay what they are.
     @Test func pipesDevicesAndLinks() throws {
         try withFolder { folder in
