@@ -74,7 +74,10 @@ def build(name: str, language: str, seed: int, tied: bool, changes: dict, tokeni
         state = internlm2.pack(state, config["num_attention_heads"], config["num_key_value_heads"], 16)
     common.write_weights(folder, state, dtype)
     if not is_internlm2:
-        model, report = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        # Other implementations of attention leave the soft cap of Gemma 2 out.
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager" if "gemma2" in name else None, output_loading_info=True
+        )
         assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
         model.eval()
         loaded = AutoTokenizer.from_pretrained(folder)
