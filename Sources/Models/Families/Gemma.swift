@@ -35,7 +35,7 @@ enum Gemma {
 
     static let family2 = gemma2.family(name: "Gemma 2", formats: "Gemma 2 (transformers)", devicesTested: ["CPU"])
     static let family3 = gemma3.family(
-        name: "Gemma 3 text", formats: "Gemma 3 without images (transformers)", devicesTested: ["CPU"])
+        name: "Gemma 3 text", formats: "Gemma 3 without images (transformers)")
 
     /// What both share. All layers but the last of each `windowEvery` have a window, unless `layer_types` says which.
     private static func decoder(

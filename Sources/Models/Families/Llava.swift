@@ -7,7 +7,7 @@ enum Llava {
         name: "LLaVA 1.5", architectures: ["LlavaForConditionalGeneration"],
         formats:
             "the -hf checkpoints (CLIP or SigLIP; Llama, Vicuna, Mistral, Qwen2), as published and as transformers 5 saves them",
-        inputs: [.text, .images], devicesTested: ["CPU"], rename: { _ in LlavaParts.rename },
+        inputs: [.text, .images], rename: { _ in LlavaParts.rename },
         build: { checkpoint, loader in
             let parts = try LlavaParts(checkpoint)
             let processor = try SquareImageProcessor(checkpoint, tower: parts.tower, tokenCount: parts.tokensPerTile)

@@ -8,7 +8,7 @@ enum LlavaNext {
         name: "LLaVA-NeXT", architectures: ["LlavaNextForConditionalGeneration"],
         formats: "LLaVA 1.6 and LLaVA-NeXT, the -hf checkpoints (Vicuna, Mistral, Llama, Qwen2), "
             + "as published and as transformers 5 saves them",
-        inputs: [.text, .images], devicesTested: ["CPU"], rename: { _ in LlavaParts.rename },
+        inputs: [.text, .images], rename: { _ in LlavaParts.rename },
         build: { checkpoint, loader in
             let parts = try LlavaParts(checkpoint)
             guard !parts.rows.keepsClassToken else {

@@ -18,5 +18,5 @@ enum Mistral {
         })
 
     static let family = language.family(
-        name: "Mistral", formats: "Mistral 7B and models of its shape (transformers)", devicesTested: ["CPU"])
+        name: "Mistral", formats: "Mistral 7B and models of its shape (transformers)")
 }
