@@ -5,7 +5,6 @@ import Text
 /// What choosing a sequence's tokens and showing them keeps between steps.
 struct Choosing {
     let stopTokens: Set<Int32>
-    let seed: UInt64
     var sampler: Sampler
     var detokenizer: StreamingDetokenizer
     var stopMatcher: StopMatcher
@@ -16,6 +15,8 @@ struct Choosing {
     var matcher: (any TokenMatcher)?
     /// What the guide allows, kept to reuse its memory.
     private var mask: [UInt32] = []
+    /// How the device chooses, but for the lane and the step.
+    let row: SamplingRow
     /// How many of the tokens the device counts as seen; nil before it was told any in the sequence's lane.
     var toldTokens: Int?
     /// Positions before this one have been recorded, so that computing them again records nothing.
@@ -24,7 +25,7 @@ struct Choosing {
     init(_ request: EngineRequest, stopTokens: Set<Int32>, seed: UInt64, tokenizer: any Tokenizer) throws {
         let generation = request.generation
         self.stopTokens = stopTokens
-        self.seed = seed
+        row = SamplingRow(generation, seed: seed)
         sampler = Sampler(config: generation, seed: seed)
         detokenizer = StreamingDetokenizer(tokenizer: tokenizer, skipSpecialTokens: generation.skipSpecialTokens)
         stopMatcher = StopMatcher(words: generation.stopWords, keepsWord: generation.includeStopWord)
@@ -55,13 +56,6 @@ struct Choosing {
 
 /// How tokens are chosen and the response grows.
 extension SequenceState {
-    /// Whether the host must see rows of the pass: to record them, or to choose a token itself.
-    var needsHost: Bool {
-        let generation = request.generation
-        return maxNewTokens == 0 || generation.logprobs != nil || !generation.logitsProcessors.isEmpty || wantsLogits
-            || wantsHiddenStates
-    }
-
     /// Whether the host must say which tokens the next one may be.
     var needsMask: Bool {
         choosing.matcher != nil || !choosing.bans.isEmpty || needsMoreTokens(scheduledCount - promptCount)
@@ -79,27 +73,19 @@ extension SequenceState {
 
     /// How the device chooses the next token.
     func samplingRow(result: Int32) -> SamplingRow {
-        let generation = request.generation
-        var row = SamplingRow(lane: Int32(lane), result: result)
-        row.temperature = generation.temperature
-        row.topK = Int32(clamping: generation.topK)
-        row.topP = generation.topP
-        row.minP = generation.minP
-        row.repetitionPenalty = generation.repetitionPenalty
-        row.presencePenalty = generation.presencePenalty
-        row.frequencyPenalty = generation.frequencyPenalty
-        row.seed = choosing.seed
+        var row = choosing.row
+        row.lane = Int32(lane)
+        row.result = result
         row.step = Int32(scheduledCount - promptCount)
         return row
     }
 
     /// Makes the lane's history the sequence's, unless the device followed it all along or no penalty looks at it.
     func tellHistory(to sampler: any DeviceSampler) throws {
-        let generation = request.generation
-        guard generation.repetitionPenalty != 1 || generation.countsTokens else { return }
+        guard choosing.row.repetitionPenalty != 1 || choosing.row.kind == .counted else { return }
         // Nothing is under way for a sequence whose lane is new to it.
         if choosing.toldTokens != scheduledCount {
-            try sampler.begin(lane: lane, tokens: tokens, counted: generation.countsTokens ? tokens[promptCount...] : nil)
+            try sampler.begin(lane: lane, tokens: tokens, counted: choosing.row.kind == .counted ? tokens[promptCount...] : nil)
         }
         // What the device chooses next it follows itself.
         choosing.toldTokens = scheduledCount + 1
@@ -217,8 +203,8 @@ extension SequenceState {
         )
     }
 
+    /// Options are read where they are: a copy of them would retain a dozen arrays for each token.
     private func take(_ token: Int32, logprobs entry: TokenLogprobs?) -> Bool {
-        let generation = request.generation
         let now = clock.now
         if firstTokenTime == nil {
             firstTokenTime = now
@@ -231,7 +217,7 @@ extension SequenceState {
         }
         lastTokenTime = now
 
-        if choosing.stopTokens.contains(token) && !generation.ignoreEOS {
+        if choosing.stopTokens.contains(token) && !request.generation.ignoreEOS {
             finish(.stop)
             return false
         }
@@ -244,13 +230,13 @@ extension SequenceState {
         }
         tokens.append(token)
         response.tokenIDs.append(token)
-        if generation.repetitionPenalty != 1 || generation.countsTokens { choosing.history.generated(token) }
+        if request.generation.repetitionPenalty != 1 || request.generation.countsTokens { choosing.history.generated(token) }
         var piece = ResponsePiece(tokenIDs: [token], index: request.index)
         if let entry {
             response.logprobs?.append(entry)
             piece.logprobs = [entry]
         }
-        let mayStop = generatedCount >= generation.minNewTokens
+        let mayStop = generatedCount >= request.generation.minNewTokens
         let new = choosing.detokenizer.append(token)
         let (text, stopped) = mayStop ? choosing.stopMatcher.append(new) : (new, false)
         response.text += text
@@ -266,7 +252,8 @@ extension SequenceState {
         }
         if mayStop,
             endsInLoop(
-                tokens[promptCount...], size: generation.repetitionNgramSize, threshold: generation.repetitionNgramThreshold)
+                tokens[promptCount...], size: request.generation.repetitionNgramSize,
+                threshold: request.generation.repetitionNgramThreshold)
         {
             finish(.stop, piece: piece)
             return false
@@ -349,5 +336,28 @@ extension SequenceState {
         let all = promptCount + max(0, generated - 1)
         trim(&response.logits, to: request.generation.outputLogits == .all ? all : generated)
         trim(&response.lastHiddenState, to: request.generation.outputLastHiddenState == .all ? all : generated)
+    }
+}
+
+extension SamplingRow {
+    /// What of a row is the same in all steps of a request.
+    fileprivate init(_ generation: GenerationConfig, seed: UInt64) {
+        self.init(lane: -1, result: -1)
+        temperature = generation.temperature
+        topK = Int32(clamping: generation.topK)
+        topP = generation.topP
+        minP = generation.minP
+        repetitionPenalty = generation.repetitionPenalty
+        presencePenalty = generation.presencePenalty
+        frequencyPenalty = generation.frequencyPenalty
+        self.seed = seed
+    }
+}
+
+extension EngineRequest {
+    /// Whether anything but tokens is wanted of the rows of its passes, or the host has a part in the choice.
+    var wantsRows: Bool {
+        generation.logprobs != nil || !generation.logitsProcessors.isEmpty || generation.outputLogits != nil
+            || generation.promptLogprobs != nil || generation.outputLastHiddenState != nil || pooling != nil
     }
 }

@@ -6,6 +6,9 @@ import Text
 /// A request while the engine works on it: what of it is computed, and what it holds.
 ///
 /// How its tokens are chosen and its response grows stands in `SequenceState+Choosing.swift`.
+///
+/// What every step of every sequence touches is exempt from run-time exclusivity checks, which were about a fifth of the host's part
+/// of a step: the engine's executor is the only one to touch it, and no access calls out while it lasts.
 final class SequenceState {
     let id: Int
     let request: EngineRequest
@@ -13,25 +16,27 @@ final class SequenceState {
     let sink: (ResponsePiece) -> Void
 
     /// Prompt and response so far.
-    var tokens: [Int32]
+    @exclusivity(unchecked) var tokens: [Int32]
     /// The place in line; see ``WaitingQueue``.
     let turn: Int
     /// Whether the sequence has a place in the batch.
-    private(set) var isRunning = false
+    @exclusivity(unchecked) private(set) var isRunning = false
     /// Whether it ever had one.
     private(set) var wasAdmitted = false
     /// Positions whose keys and values are cached, or will be by the time anything submitted from now on looks.
-    var computed = 0
+    @exclusivity(unchecked) var computed = 0
     /// Where computing tokens that were known at admission ends: the prompt, and after a preemption the response so far.
-    private(set) var prefillEnd: Int
+    @exclusivity(unchecked) private(set) var prefillEnd: Int
     /// Tokens that the device is choosing or has chosen and the host has not seen.
-    var inFlight = 0
+    @exclusivity(unchecked) var inFlight = 0
     /// The sequence's place among those that run: where the device keeps its newest token.
-    private(set) var lane = 0
+    @exclusivity(unchecked) private(set) var lane = 0
     /// Whether the last piece was sent.
-    var isDone = false
+    @exclusivity(unchecked) var isDone = false
     /// Cache blocks of the computed positions and of those that the next passes compute.
-    var held: SequenceBlocks
+    @exclusivity(unchecked) var held: SequenceBlocks
+    /// Whether the host must see rows of the pass: to record them, or to choose a token itself.
+    let needsHost: Bool
     /// Most tokens to generate after limits of session and request.
     let maxNewTokens: Int
 
@@ -52,13 +57,13 @@ final class SequenceState {
     var visionPasses: [(before: any StreamMark, after: any StreamMark)] = []
 
     /// What choosing tokens keeps between steps.
-    var choosing: Choosing
-    var response = Response()
+    @exclusivity(unchecked) var choosing: Choosing
+    @exclusivity(unchecked) var response = Response()
     let clock = ContinuousClock()
     let submitted: ContinuousClock.Instant
     var prefillStart: ContinuousClock.Instant?
-    var firstTokenTime: ContinuousClock.Instant?
-    var lastTokenTime: ContinuousClock.Instant?
+    @exclusivity(unchecked) var firstTokenTime: ContinuousClock.Instant?
+    @exclusivity(unchecked) var lastTokenTime: ContinuousClock.Instant?
 
     init(
         id: Int, request: EngineRequest, maxNewTokens: Int, positions: (positions: [[Int32]], nextPosition: Int32),
@@ -68,6 +73,7 @@ final class SequenceState {
         self.id = id
         self.request = request
         self.maxNewTokens = maxNewTokens
+        needsHost = maxNewTokens == 0 || request.wantsRows
         self.sink = sink
         self.imageRuns = imageRuns
         spans = SequenceState.spans(spanRule, promptCount: request.tokenIDs.count, imageRuns)
