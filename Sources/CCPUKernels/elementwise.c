@@ -55,6 +55,10 @@ void vlm_add_widened(vlm_isa isa, float *out, const void *x, vlm_element type, l
     DISPATCH(isa, widen, out, x, type, count, true);
 }
 
+void vlm_add_scaled(vlm_isa isa, float *out, const void *x, vlm_element type, float factor, long count) {
+    DISPATCH(isa, add_scaled, out, x, type, factor, count);
+}
+
 void vlm_narrow(vlm_isa isa, void *out, const float *x, vlm_element type, long count) {
     if (type == VLM_F32)
         memcpy(out, x, (size_t)count * sizeof(float));

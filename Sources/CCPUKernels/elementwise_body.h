@@ -89,6 +89,18 @@ static void ISA(widen)(float *restrict out, const void *restrict x, vlm_element 
     }
 }
 
+static void ISA(add_scaled)(float *restrict out, const void *restrict x, vlm_element type, float factor, long count) {
+    const uint16_t *h = x;
+    const float *f = x;
+    if (type == VLM_F32) {
+        for (long i = 0; i < count; i++) out[i] += factor * f[i];
+    } else if (type == VLM_BF16) {
+        for (long i = 0; i < count; i++) out[i] += factor * ISA(bf16_to_float)(h[i]);
+    } else {
+        for (long i = 0; i < count; i++) out[i] += factor * ISA(half_to_float)(h[i]);
+    }
+}
+
 static void ISA(narrow)(uint16_t *out, const float *x, long count) {
     long i = 0;
     for (; i + W <= count; i += W) *(VH *)(out + i) = __builtin_convertvector(ISA(round_bf16)(ISA(load)(x + i)), VH);

@@ -27,6 +27,25 @@ extension CPUBackend {
         }
     }
 
+    package func addRows(_ table: Tensor, indices: Tensor, weights: Tensor, into out: Tensor) throws {
+        let operation = "addRows"
+        let taps = weights.width
+        try require(
+            weights.shape.rank == 2 && weights.rows == out.rows && weights.dtype == .float32 && weights.isContiguous, operation,
+            "weights \(weights.shape) of \(weights.dtype) must be contiguous float32, a row for each of out \(out.shape)")
+        let element = try tableElement(table, indices: indices, count: weights.count, rows: out, operation)
+        let isa = instructionSet.isa
+        forRows(out.rows, width: taps * out.width) { rows in
+            for row in rows {
+                for place in row * taps..<(row + 1) * taps {
+                    vlm_add_scaled(
+                        isa, out.floatRow(row), table.rawRow(Int(indices.int32s[place])), element, weights.floats[place],
+                        out.width)
+                }
+            }
+        }
+    }
+
     /// Indices that occur twice leave either of their rows.
     package func scatterRows(_ source: Tensor, indices: Tensor, into out: Tensor) throws {
         let operation = "scatterRows"
@@ -87,7 +106,10 @@ extension CPUBackend {
         return element
     }
 
-    private func tableElement(_ table: Tensor, indices: Tensor, rows out: Tensor, _ operation: String) throws -> vlm_element {
+    /// - Parameter count: how many indices there are; nil for one for each row.
+    private func tableElement(
+        _ table: Tensor, indices: Tensor, count: Int? = nil, rows out: Tensor, _ operation: String
+    ) throws -> vlm_element {
         try requireFloat32(out, in: operation)
         guard let element = table.element else {
             throw TensorError(
@@ -96,7 +118,7 @@ extension CPUBackend {
         }
         try require(
             table.width == out.width, operation, "rows of table \(table.shape) and out \(out.shape) must have the same width")
-        try requireInt32(indices, count: out.rows, operation)
+        try requireInt32(indices, count: count ?? out.rows, operation)
         try requireIndices(indices, below: table.rows, operation)
         return element
     }

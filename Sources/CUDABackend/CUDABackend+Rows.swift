@@ -38,6 +38,27 @@ extension CUDABackend {
         try onElements("add_rows_8", "add_rows_1", table, into: out, rows: out.rows, sourceRows: indices, operation)
     }
 
+    package func addRows(_ table: Tensor, indices: Tensor, weights: Tensor, into out: Tensor) throws {
+        let operation = "addRows"
+        let (rows, width) = (out.rows, out.width)
+        try require(table.width == width, operation, "rows of table \(table.shape) and out \(out.shape) must have the same width")
+        try require(
+            weights.shape.rank == 2 && weights.rows == rows && weights.dtype == .float32 && weights.isContiguous, operation,
+            "weights \(weights.shape) of \(weights.dtype) must be contiguous float32, a row for each of out \(out.shape)")
+        try requireInt32(indices, count: weights.count, operation)
+        guard out.count > 0 else { return }
+        let inVectors = width.isMultiple(of: 8) && table.isAligned(pieces: width) && out.isAligned(pieces: width)
+        let units = inVectors ? width / 8 : width
+        let parameters = vlm_cuda_weighted_rows(
+            table: table.pointer, out: out.pointer, indices: indices.int32s, weights: weights.floats,
+            table_stride: Int64(table.rowStride), out_stride: Int64(out.rowStride), table_limit: Int64(table.rows),
+            rows: UInt32(rows), units: UInt32(units), taps: Int32(weights.width), table_type: try elementType(table, operation),
+            out_type: try elementType(out, operation))
+        try launch(
+            kernel(.elementwise, inVectors ? "add_weighted_rows_8" : "add_weighted_rows_1"),
+            grid(threads: rows * units, block: 256, operation), block: 256, overlaps: true, parameters)
+    }
+
     package func writeCache(keys k: Tensor, values v: Tensor, slots: Tensor, cache: KVCacheLayer) throws {
         let operation = "writeCache"
         try requireActivations(k, v, in: operation)

@@ -219,6 +219,17 @@ extension KernelSelfTest {
                     indices: try operands.context.upload((0..<rows).map { Int32($0 * 5 % 57) }), into: out)
                 return [out]
             })
+        for wide in [width, 136] {
+            cases.append(
+                Case(name: "addRows weighted \(rows)x4x\(wide)") { operands in
+                    let out = try operands.activations(Shape(rows, wide), seed: 29)
+                    try operands.backend.addRows(
+                        try operands.table(57, wide, dtype: operands.backend.activationType),
+                        indices: try operands.context.upload((0..<4 * rows).map { Int32($0 * 5 % 57) }).reshaped(Shape(rows, 4)),
+                        weights: try operands.parameters(Shape(rows, 4), seed: 31), into: out)
+                    return [out]
+                })
+        }
         cases.append(
             Case(name: "scale \(rows)x\(width)") { operands in
                 let x = try operands.activations(shape, seed: 30)

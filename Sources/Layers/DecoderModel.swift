@@ -63,8 +63,9 @@ package final class DecoderModel: LanguageModel {
             let inputs = try batch.place(context)
             try embed(batch, inputs: inputs, context: context, into: x)
             let pass = try makePass(batch, inputs: inputs, context: context)
-            for (layer, layerCache) in zip(layers.dropLast(trimmed ? 1 : 0), cache.layers) {
+            for (index, (layer, layerCache)) in zip(layers.dropLast(trimmed ? 1 : 0), cache.layers).enumerated() {
                 try layer.forward(x, cache: layerCache, pass: pass)
+                try addFeatures(of: batch, afterLayer: index, context: context, into: x)
             }
             if trimmed, let layer = layers.last, let layerCache = cache.layers.last {
                 try layer.forwardLast(x, rows: inputs.outputRows, cache: layerCache, pass: pass, into: out)
@@ -92,7 +93,19 @@ package final class DecoderModel: LanguageModel {
         try context.backend.gatherRows(embedding.tensor, indices: inputs.tokenIDs, lanes: batch.lanes, into: x)
         if let scale = config.embeddingScale { try context.backend.scale(x, by: context.rounded(scale)) }
         for span in batch.imageSpans {
-            try context.backend.copy(span.features, into: x.rows(span.row..<span.row + span.features.rows))
+            let features = StackedFeatures(span.features, width: config.hiddenSize)
+            try context.backend.copy(features.embeddings, into: x.rows(span.rows))
+        }
+    }
+
+    /// What images add to the output of a layer.
+    private func addFeatures(
+        of batch: ForwardBatch, afterLayer index: Int, context: ForwardContext, into x: Tensor
+    ) throws {
+        for span in batch.imageSpans {
+            let features = StackedFeatures(span.features, width: config.hiddenSize)
+            guard let addition = features.addition(afterLayer: index) else { continue }
+            try context.backend.add(addition, into: x.rows(span.rows))
         }
     }
 

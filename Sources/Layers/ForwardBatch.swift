@@ -76,8 +76,11 @@ package struct ForwardBatch {
 package struct ImageSpan {
     /// First row of the batch.
     package let row: Int
-    /// `[n, D]` feature rows for batch rows `row ..< row + n`; device memory that outlives the pass.
+    /// `[n, D]` feature rows for batch rows `row ..< row + n`, or wider ones, see ``StackedFeatures``; device memory that outlives the pass.
     package let features: Tensor
+
+    /// Rows of the batch.
+    package var rows: Range<Int> { row..<row + features.rows }
 
     package init(row: Int, features: Tensor) {
         self.row = row

@@ -101,7 +101,7 @@ extension ForwardBatch {
         append(tokenIDs)
         // An image token may lie outside the vocabulary; its row is replaced by a feature after the embedding.
         for span in imageSpans {
-            for row in span.row..<span.row + span.features.rows { words[row] = 0 }
+            for row in span.rows { words[row] = 0 }
         }
         pad()
         for axis in positions { append(axis) }

@@ -36,6 +36,8 @@ package struct RotaryConfig: Sendable, Equatable {
     package var maxPositions: Int
     /// Frequencies per position axis (temporal, height, width) for M-RoPE, nil for one axis.
     package var sections: [Int]?
+    /// Whether the axes take turns along the frequencies for as long as their sections last (Qwen3-VL), rather than follow one another.
+    package var interleavesSections = false
 
     package init(
         rotarySize: Int, theta: Double, scaling: Scaling = .none, maxPositions: Int, sections: [Int]? = nil
@@ -51,11 +53,11 @@ package struct RotaryConfig: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - config: the language model's object.
-    ///   - multimodal: whether `mrope_section` is wanted; its default is `[16, 24, 24]`.
+    ///   - sections: default of `mrope_section` for M-RoPE, nil for one axis.
     ///   - given: the rotary embedding's object, where a configuration has one for each kind of layer.
     /// - Throws: `CheckpointError` naming the key that is missing or not usable.
     package init(
-        _ config: ConfigReader, headSize: Int, maxPositions: Int, defaultTheta: Double, multimodal: Bool = false,
+        _ config: ConfigReader, headSize: Int, maxPositions: Int, defaultTheta: Double, sections: [Int]? = nil,
         parameters given: ConfigReader? = nil
     ) throws {
         let parameters = try given ?? config.objectIfPresent("rope_scaling") ?? config.objectIfPresent("rope_parameters")
@@ -69,7 +71,7 @@ package struct RotaryConfig: Sendable, Equatable {
         guard theta > 0, theta.isFinite else { throw rope.invalid("rope_theta", "is \(theta), a positive number is needed") }
         rotarySize = Int(Double(headSize) * partial)
         self.maxPositions = maxPositions
-        let sections = multimodal ? try rope.ints("mrope_section", default: [16, 24, 24]) : nil
+        let sections = try sections.map { try rope.ints("mrope_section", default: $0) }
         self.sections = sections
         scaling =
             if let parameters {
@@ -84,6 +86,15 @@ package struct RotaryConfig: Sendable, Equatable {
         {
             throw rope.invalid("mrope_section", "is \(sections), three numbers that add up to \(rotarySize / 2) are needed")
         }
+    }
+
+    /// The position axis that each frequency turns with.
+    package var frequencyAxes: [Int] {
+        guard let sections else { return [Int](repeating: 0, count: rotarySize / 2) }
+        if interleavesSections {
+            return (0..<rotarySize / 2).map { $0 / 3 < sections[$0 % 3] ? $0 % 3 : 0 }
+        }
+        return sections.enumerated().flatMap { axis, count in [Int](repeating: axis, count: count) }
     }
 
     private static func scaling(

@@ -15,9 +15,7 @@ package final class RotaryTables {
 
     package init(_ config: RotaryConfig, backend: any Backend) throws {
         self.config = config
-        axes = (config.sections ?? [config.rotarySize / 2]).enumerated().flatMap { axis, count in
-            [Int](repeating: axis, count: count)
-        }
+        axes = config.frequencyAxes
         frequencies = try RotaryFrequencies(config.inverseFrequencies(length: 0), axes: axes.map(Int32.init), backend: backend)
     }
 

@@ -3,7 +3,8 @@ package import Tensors
 
 /// The vision tower and the connector to the language model.
 package protocol VisionEncoder: AnyObject {
-    /// D, the width of feature rows: the language model's width.
+    /// D, the width of feature rows: the language model's width, or a multiple of it where features are added to several of its layers, see
+    /// ``StackedFeatures``.
     var featureSize: Int { get }
     /// Scalars in the weights.
     var parameterCount: Int { get }

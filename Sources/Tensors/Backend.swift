@@ -97,6 +97,9 @@ package protocol Backend: AnyObject {
     func add(_ x: Tensor, into out: Tensor) throws
     /// `out[i] += table[indices[i]]`: position embeddings.
     func addRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws
+    /// `out[i] += Σ weights[i, k] · table[indices[i, k]]`, summed in float32: position embeddings between those of a table. `indices` int32 and
+    /// `weights` float32 are `[T, K]` and contiguous.
+    func addRows(_ table: Tensor, indices: Tensor, weights: Tensor, into out: Tensor) throws
     /// One axis of a resize of bytes with fixed-point weights: `source [A, N, B]` to `out [A, M, B]`, both uint8 and contiguous.
     ///
     /// `out[a, i, b] = clip((2^(precision - 1) + Σ weights[i, k] · source[a, starts[i] + k, b]) >> precision)` to 0...255, in int32.

@@ -131,6 +131,7 @@ package final class PlanningBackend: Backend {
     ) throws {}
     package func add(_ x: Tensor, into out: Tensor) throws {}
     package func addRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws {}
+    package func addRows(_ table: Tensor, indices: Tensor, weights: Tensor, into out: Tensor) throws {}
     package func activate(_ x: Tensor, _ activation: Activation) throws {}
     package func scale(_ x: Tensor, by factor: Float) throws {}
 }

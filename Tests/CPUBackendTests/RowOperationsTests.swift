@@ -171,6 +171,36 @@ import Darwin
         }
     }
 
+    @Test(arguments: [DType.float32, .bfloat16, .float16]) func weightedRowsAreAdded(dtype: DType) throws {
+        for backend in try backends() {
+            for (n, t, w, taps) in [(1, 1, 1, 1), (7, 5, 19, 4), (50, 300, 131, 16)] {
+                var noise = Noise(UInt64(n + w))
+                let table = GuardedTensor(Shape(n, w), dtype: dtype, gap: 2, values: noise.values(n * w))
+                let before = noise.values(t * w)
+                let out = GuardedTensor(Shape(t, w), gap: 3, values: before)
+                let indices = (0..<t * taps).map { _ in Int32(noise.int(0..<n)) }
+                let weights = GuardedTensor(Shape(t, taps), values: noise.values(t * taps))
+                try backend.addRows(
+                    table.tensor, indices: GuardedTensor(indices: indices).tensor, weights: weights.tensor, into: out.tensor)
+                for (place, value) in out.values.enumerated() {
+                    let (row, column) = (place / w, place % w)
+                    let terms = (0..<taps).map {
+                        Double(weights[row * taps + $0] * table[Int(indices[row * taps + $0]) * w + column])
+                    }
+                    let want = terms.reduce(Double(before[place]), +)
+                    let size = terms.reduce(abs(Double(before[place]))) { $0 + abs($1) }
+                    #expect(abs(Double(value) - want) <= 1e-6 * size)
+                }
+                #expect(out.guardsAreIntact)
+                #expect(throws: TensorError.self) {
+                    try backend.addRows(
+                        table.tensor, indices: GuardedTensor(indices: Array(indices.dropLast())).tensor, weights: weights.tensor,
+                        into: out.tensor)
+                }
+            }
+        }
+    }
+
     @Test func float16KeepsItsSpecialValues() throws {
         let patterns: [UInt16] = [0, 0x8000, 1, 0x8001, 0x03ff, 0x0400, 0x3c00, 0x7bff, 0x7c00, 0xfc00, 0x7e01]
         for backend in try backends() {

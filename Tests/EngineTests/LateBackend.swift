@@ -161,6 +161,9 @@ final class LateBackend: AsynchronousBackend {
     ) throws { throw unsupported("patchRows") }
     func add(_ x: Tensor, into out: Tensor) throws { throw unsupported("add") }
     func addRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws { throw unsupported("addRows") }
+    func addRows(_ table: Tensor, indices: Tensor, weights: Tensor, into out: Tensor) throws {
+        throw unsupported("addRows")
+    }
     func activate(_ x: Tensor, _ activation: Activation) throws { throw unsupported("activate") }
     func scale(_ x: Tensor, by factor: Float) throws { throw unsupported("scale") }
 }

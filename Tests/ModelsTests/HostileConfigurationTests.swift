@@ -15,7 +15,8 @@ import Testing
     ]
 
     @Test(arguments: [
-        "qwen2_5_vl", "qwen2_vl", "internvl", "internvl_chat-internlm2", "llama3", "qwen2-yarn", "llava-clip", "llava-siglip",
+        "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "internvl", "internvl_chat-internlm2", "llama3", "qwen2-yarn", "llava-clip",
+        "llava-siglip",
         "gemma2", "gemma3_text",
     ])
     func everyValueMayBeAnything(_ name: String) throws {

@@ -21,6 +21,11 @@ import Testing
         #expect(error?.description.contains("Qwen2_5_VLForConditionalGeneration") == true)
     }
 
+    @Test func everyFixtureIsTested() throws {
+        let folders = try FileManager.default.contentsOfDirectory(atPath: Fixtures.path("models"))
+        #expect(Set(Golden.all) == Set(folders).subtracting(["images", "manifest.json"]))
+    }
+
     @Test func architecturesBelongToOneFamilyEach() {
         let all = ModelRegistry.families.flatMap(\.architectures)
         #expect(Set(all).count == all.count)
@@ -50,6 +55,17 @@ import Testing
         let error = #expect(throws: CheckpointError.self) { try ModelRegistry.plan(checkpoint, backend: planner) }
         #expect(error?.kind == .invalidConfig)
         #expect(error?.source.hasSuffix("config.json") == true)
+    }
+
+    @Test(arguments: [[0, 1, 2], [2, 0], [0, 4], [1, 1]]) func featuresForLayersThatAreNotThereAreRefused(_ blocks: [Int]) throws
+    {
+        let checkpoint = try Golden("qwen3_vl").edited { config in
+            var vision = config["vision_config"]?.objectValue ?? JSONObject()
+            vision["deepstack_visual_indexes"] = .array(blocks.map { .integer($0) })
+            config["vision_config"] = .object(vision)
+        }
+        let error = #expect(throws: CheckpointError.self) { try ModelRegistry.plan(checkpoint, backend: planner) }
+        #expect(error?.kind == .invalidConfig)
     }
 
     /// Llama 2's files hold the rotary frequencies of each layer.

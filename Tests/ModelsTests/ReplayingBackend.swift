@@ -128,6 +128,9 @@ final class ReplayingBackend: AsynchronousBackend {
     func addRows(_ table: Tensor, indices: Tensor, into out: Tensor) throws {
         try run { [reference] in try reference.addRows(table, indices: indices, into: out) }
     }
+    func addRows(_ table: Tensor, indices: Tensor, weights: Tensor, into out: Tensor) throws {
+        try run { [reference] in try reference.addRows(table, indices: indices, weights: weights, into: out) }
+    }
     func activate(_ x: Tensor, _ activation: Activation) throws {
         try run { [reference] in try reference.activate(x, activation) }
     }

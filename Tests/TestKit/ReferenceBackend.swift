@@ -403,6 +403,20 @@ package final class ReferenceBackend: Backend {
         }
     }
 
+    package func addRows(_ table: Tensor, indices: Tensor, weights: Tensor, into out: Tensor) throws {
+        try check(
+            table.width == out.width && indices.shape == weights.shape && indices.rows == out.rows, "addRows",
+            "\(table.shape) by \(weights.shape) to \(out.shape)")
+        let taps = indices.width
+        for row in 0..<out.rows {
+            let places = try (0..<taps).map { try rowIndex(indices, row * taps + $0, table.rows, "addRows") }
+            for column in 0..<out.width {
+                let sum = places.indices.reduce(0.0) { $0 + weights.get(row, $1) * table.get(places[$1], column) }
+                out.set(row, column, out.get(row, column) + sum)
+            }
+        }
+    }
+
     package func activate(_ x: Tensor, _ activation: Activation) throws {
         for row in 0..<x.rows {
             for column in 0..<x.width { x.set(row, column, apply(activation, x.get(row, column))) }

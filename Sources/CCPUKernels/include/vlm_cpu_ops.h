@@ -48,6 +48,9 @@ void vlm_widen(vlm_isa isa, float *out, const void *x, vlm_element type, long co
 /// out += float32 of count elements.
 void vlm_add_widened(vlm_isa isa, float *out, const void *x, vlm_element type, long count);
 
+/// out += factor * float32 of count elements.
+void vlm_add_scaled(vlm_isa isa, float *out, const void *x, vlm_element type, float factor, long count);
+
 /// out = count elements of float32 in `type` (VLM_F32 or VLM_BF16), rounded to nearest even.
 void vlm_narrow(vlm_isa isa, void *out, const float *x, vlm_element type, long count);
 

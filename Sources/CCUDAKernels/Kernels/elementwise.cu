@@ -395,6 +395,28 @@ __device__ __forceinline__ void add_rows(const vlm_cuda_rows &p) {
     store_elements<COUNT>(p.out_type, p.out, to, sums);
 }
 
+template <int COUNT>
+__device__ __forceinline__ void add_weighted_rows(const vlm_cuda_weighted_rows &p) {
+    allow_next();
+    wait_for_previous();
+    const uint64_t index = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= (uint64_t)p.rows * p.units) return;
+    const uint32_t row = (uint32_t)index / p.units;
+    const int64_t column = (int64_t)((uint32_t)index - row * p.units) * COUNT, to = row * p.out_stride + column;
+    float values[COUNT], sums[COUNT] = {};
+    for (int k = 0; k < p.taps; k++) {
+        const int64_t place = (int64_t)row * p.taps + k, from = p.indices[place];
+        if (from < 0 || from >= p.table_limit) continue;
+        load_elements<COUNT>(p.table_type, p.table, from * p.table_stride + column, values);
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) sums[i] += p.weights[place] * values[i];
+    }
+    load_elements<COUNT>(p.out_type, p.out, to, values);
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) sums[i] += values[i];
+    store_elements<COUNT>(p.out_type, p.out, to, sums);
+}
+
 template <int COUNT, bool SCALES>
 __device__ __forceinline__ void change_rows(const vlm_cuda_rows &p) {
     allow_next();
@@ -423,6 +445,8 @@ ROWS_KERNEL(convert_rows_8, vlm_cuda_rows, convert_rows<8>)
 ROWS_KERNEL(convert_rows_1, vlm_cuda_rows, convert_rows<1>)
 ROWS_KERNEL(add_rows_8, vlm_cuda_rows, add_rows<8>)
 ROWS_KERNEL(add_rows_1, vlm_cuda_rows, add_rows<1>)
+ROWS_KERNEL(add_weighted_rows_8, vlm_cuda_weighted_rows, add_weighted_rows<8>)
+ROWS_KERNEL(add_weighted_rows_1, vlm_cuda_weighted_rows, add_weighted_rows<1>)
 ROWS_KERNEL(activate_rows_8, vlm_cuda_rows, change_rows<8, false>)
 ROWS_KERNEL(activate_rows_1, vlm_cuda_rows, change_rows<1, false>)
 ROWS_KERNEL(scale_rows_8, vlm_cuda_rows, change_rows<8, true>)

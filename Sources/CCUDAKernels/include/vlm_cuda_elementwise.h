@@ -141,4 +141,23 @@ typedef struct {
     float factor;
 } vlm_cuda_rows;
 
+/// `out[i] += sum of weights[i, k] * table[indices[i, k]]` over `taps` rows of the table. Strides in elements.
+typedef struct {
+    const void *table;
+    void *out;
+    /// `[rows, taps]`; rows outside the table count as zeros.
+    const int32_t *indices;
+    const float *weights;
+    int64_t table_stride;
+    int64_t out_stride;
+    int64_t table_limit;
+    uint32_t rows;
+    /// Units of a row: elements, or eighths of a row's elements for the kernel that takes eight a thread.
+    uint32_t units;
+    int32_t taps;
+    /// `vlm_cuda_type`
+    int32_t table_type;
+    int32_t out_type;
+} vlm_cuda_weighted_rows;
+
 #endif

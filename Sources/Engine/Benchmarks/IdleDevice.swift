@@ -84,6 +84,7 @@ final class IdleDevice: AsynchronousBackend {
     func scatterRows(_ source: Tensor, indices: Tensor, into out: Tensor) {}
     func add(_ x: Tensor, into out: Tensor) {}
     func addRows(_ table: Tensor, indices: Tensor, into out: Tensor) {}
+    func addRows(_ table: Tensor, indices: Tensor, weights: Tensor, into out: Tensor) {}
     func resample(_ source: Tensor, starts: Tensor, weights: Tensor, precision: Int, into out: Tensor) {}
     func patchRows(
         _ pixels: Tensor, samples: Tensor, corners: Tensor, patchSize: Int, frames: Int, into out: Tensor

@@ -58,10 +58,10 @@ extension DecoderConfig {
     /// The fields that all Llama-like configurations share.
     ///
     /// - Parameters:
-    ///   - multimodal: whether rotary positions have three axes.
-    ///   - rope: see ``RotaryConfig/init(_:headSize:maxPositions:defaultTheta:multimodal:parameters:)``.
+    ///   - sections: default of `mrope_section`, where rotary positions have three axes.
+    ///   - rope: see ``RotaryConfig/init(_:headSize:maxPositions:defaultTheta:sections:parameters:)``.
     init(
-        _ config: ConfigReader, defaults: DecoderDefaults, multimodal: Bool = false, rope: ConfigReader? = nil
+        _ config: ConfigReader, defaults: DecoderDefaults, sections: [Int]? = nil, rope: ConfigReader? = nil
     ) throws {
         let width = try config.size("hidden_size", default: defaults.hiddenSize)
         let heads = try config.size("num_attention_heads", default: defaults.heads)
@@ -83,7 +83,7 @@ extension DecoderConfig {
             layers: try config.size("num_hidden_layers", default: defaults.layers, upTo: 4096), heads: heads, kvHeads: kvHeads,
             headSize: headSize, normEpsilon: try config.epsilon("rms_norm_eps", default: defaults.epsilon),
             rotary: try RotaryConfig(
-                config, headSize: headSize, maxPositions: maxPositions, defaultTheta: defaults.theta, multimodal: multimodal,
+                config, headSize: headSize, maxPositions: maxPositions, defaultTheta: defaults.theta, sections: sections,
                 parameters: rope),
             maxPositions: maxPositions)
         activation = try config.activation("hidden_act", default: "silu")

@@ -1,12 +1,15 @@
 import Layers
 import Tensors
 
-/// The vision tower of Qwen2-VL and Qwen2.5-VL with its patch merger, over images of any sizes at once.
+/// The vision tower of Qwen2-VL, Qwen2.5-VL and Qwen3-VL with its patch mergers, over images of any sizes at once.
 final class QwenVisionEncoder: VisionEncoder {
     private let config: QwenVisionConfig
     private let patchEmbedding: LinearWeight
     private let blocks: [VisionBlock]
     private let merger: Connector
+    /// Of the blocks whose outputs become features too.
+    private let stackedMergers: [Connector]
+    private let positions: PositionGrid?
     private let rotary: GridRotary
     let parameterCount: Int
 
@@ -14,21 +17,19 @@ final class QwenVisionEncoder: VisionEncoder {
         let before = scope.loader.parameterCount
         self.config = config
         patchEmbedding = try scope.linear(
-            "patch_embed.proj", in: config.patchFeatures, out: config.width, bias: false,
+            "patch_embed.proj", in: config.patchFeatures, out: config.width, bias: config.patchBias,
             kernel: [config.channels, config.temporalPatchSize, config.patchSize, config.patchSize])
         blocks = try (0..<config.layers).map { try VisionBlock(scope["blocks"][$0], config.block) }
-        let unit = config.mergeSize * config.mergeSize
-        merger = try Connector(
-            scope["merger"], in: config.width,
-            steps: [
-                .norm("ln_q", config.norm, epsilon: 1e-6), .merge(unit), .linear("mlp.0", out: unit * config.width),
-                .activation(.gelu), .linear("mlp.2", out: config.outputWidth),
-            ])
+        positions = try config.positionSide.map { try PositionGrid(scope, "pos_embed.weight", side: $0, width: config.width) }
+        merger = try Connector(scope["merger"], in: config.width, steps: config.mergerSteps(normsMerged: false))
+        stackedMergers = try config.stackedBlocks.indices.map {
+            try Connector(scope["deepstack_merger_list"][$0], in: config.width, steps: config.mergerSteps(normsMerged: true))
+        }
         rotary = try GridRotary(headSize: config.width / config.heads, theta: config.theta, backend: scope.loader.backend)
         parameterCount = scope.loader.parameterCount - before
     }
 
-    var featureSize: Int { config.outputWidth }
+    var featureSize: Int { config.outputWidth * (1 + stackedMergers.count) }
 
     func encode(_ images: [ProcessedImage], context: ForwardContext, into features: [Tensor]) throws {
         try check(images, features)
@@ -39,14 +40,26 @@ final class QwenVisionEncoder: VisionEncoder {
                 try context.backend.linear(
                     try patches(images, layout, context: context), patchEmbedding, epilogue: .store, into: x)
             }
+            try positions?.add(to: x, layout, grids: images.map(\.grid), context: context)
+            let stacked = features.map { StackedFeatures($0, width: config.outputWidth) }
             let tables = try rotary.upload(rows: layout.rows, columns: layout.columns, context: context)
             let frames = try Segments(layout.frames, context: context)
             let windows = config.window == nil ? frames : try Segments(layout.windows, context: context)
             for (index, block) in blocks.enumerated() {
                 let whole = config.window?.fullLayers.contains(index) ?? true
                 try block.forward(x, segments: whole ? frames : windows, rotary: tables, context: context)
+                if let place = config.stackedBlocks.firstIndex(of: index) {
+                    try context.workspace.scope {
+                        // A merger overwrites what it reads, and the next block reads it too.
+                        let copy = try context.activations(x.shape)
+                        try context.backend.copy(x, into: copy)
+                        try merge(
+                            copy, stackedMergers[place], layout, context: context,
+                            into: stacked.compactMap { $0.addition(afterLayer: place) })
+                    }
+                }
             }
-            try merge(x, layout, context: context, into: features)
+            try merge(x, merger, layout, context: context, into: stacked.map(\.embeddings))
         }
     }
 
@@ -90,9 +103,13 @@ final class QwenVisionEncoder: VisionEncoder {
     }
 
     /// Blocks of patches to feature rows, back in the order of the pixels.
-    private func merge(_ x: Tensor, _ layout: PatchLayout, context: ForwardContext, into features: [Tensor]) throws {
+    private func merge(
+        _ x: Tensor, _ merger: Connector, _ layout: PatchLayout, context: ForwardContext, into features: [Tensor]
+    ) throws {
         let reordered = config.window != nil
-        if !reordered, features.count == 1 { return try merger(x, into: features[0], context: context) }
+        if !reordered, features.count == 1, features[0].isContiguous {
+            return try merger(x, into: features[0], context: context)
+        }
         // One product for all images, as one image's rows may be too few to fill a GPU.
         let merged = try context.activations(Shape(x.rows / merger.merge, config.outputWidth))
         try merger(x, into: merged, context: context)

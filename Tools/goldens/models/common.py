@@ -213,7 +213,9 @@ class Recorder:
             # transformers may put the plain text positions before the three axes
             self.put(name, "position_ids", positions[-3:, 0].to(torch.int32))
         if image_token is not None and "pixel_values" in inputs:
-            self.put(name, "image_features", seen["inputs_embeds"][0][ids == image_token])
+            # What is added to hidden states further up lies beside the embeddings (DeepStack).
+            stacked = seen.get("deepstack_visual_embeds") or []
+            self.put(name, "image_features", torch.cat([seen["inputs_embeds"][0][ids == image_token], *stacked], dim=-1))
             if pixels:
                 self.put(name, "pixel_values", inputs["pixel_values"])
             if "image_grid_thw" in inputs:
