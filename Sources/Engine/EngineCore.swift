@@ -43,7 +43,8 @@ package final class EngineCore {
             ImageEncoder(encoder: $0, backend: backend, maxBatchSize: vision.maxBatchSize, byteLimit: plan.visionBytes)
         }
         features = encoder.map {
-            ImageFeatureStore(encoder: $0, cacheBytes: plan.featureCacheBytes, ownedBytes: plan.featureBytes)
+            ImageFeatureStore(
+                encoder: $0, cacheBytes: plan.featureCacheBytes, pictureBytes: plan.pictureBytes, ownedBytes: plan.featureBytes)
         }
         intake = RequestIntake(
             model: model, plan: plan, tokenizer: tokenizer, stopTokens: stopTokens,

@@ -36,9 +36,9 @@ final class ImageFeatureStore {
     private(set) var lookedUp = 0
     private(set) var hits = 0
 
-    init(encoder: ImageEncoder, cacheBytes: Int, ownedBytes: Int) {
+    init(encoder: ImageEncoder, cacheBytes: Int, pictureBytes: Int, ownedBytes: Int) {
         self.encoder = encoder
-        cache = FeatureCache(byteLimit: cacheBytes)
+        cache = FeatureCache(byteLimit: cacheBytes, pictureByteLimit: pictureBytes)
         ownedLimit = ownedBytes
     }
 

@@ -21,6 +21,8 @@ package struct MemoryPlan: Sendable, Equatable {
     package var featureBytes = 0
     /// Features of images that were encoded before: ``VisionConfig/cacheBytes``, or a twentieth of what is free, at most 4 GB on a GPU.
     package var featureCacheBytes = 0
+    /// Host memory of pictures that the caches keep to compare others with, for each of the two: a 32nd of what is free on the host.
+    package var pictureBytes = Int.max
     /// The KV cache.
     package var cacheBytes = 0
     /// Memory that was free when the plan was made, weights not yet loaded.
@@ -47,6 +49,7 @@ package struct MemoryPlan: Sendable, Equatable {
         overheadBytes: Int = 0
     ) throws {
         self.freeBytes = freeBytes
+        pictureBytes = max(64 << 20, HostMemory.availableBytes / 32)
         weightBytes = planner.allocated["weights"] ?? 0
         blockSize = config.cacheBlockSeqLen
         maxBatchSize = config.maxBatchSize ?? (planner.device == .cpu ? 16 : 256)

@@ -31,7 +31,8 @@ final class Scheduler {
         self.plan = plan
         maxWaiting = config.maxWaitingRequests
         cache = BlockCache(
-            blockCount: plan.blockCount, blockSize: plan.blockSize, cachesPrefixes: config.enablePrefixCaching)
+            blockCount: plan.blockCount, blockSize: plan.blockSize, cachesPrefixes: config.enablePrefixCaching,
+            pictureByteLimit: plan.pictureBytes)
         freeLanes = (0..<plan.maxBatchSize).reversed()
     }
 

@@ -52,6 +52,14 @@ package struct CutPictures: Sendable, Equatable {
         }
     }
 
+    /// Bytes of host memory.
+    package var byteCount: Int {
+        switch source {
+        case .pictures(let pictures): pictures.reduce(0) { $0 + $1.pixels.count }
+        case .pending(let resize): resize.source.pixels.count
+        }
+    }
+
     /// Bytes of device memory that the pictures take on their way, beside their own.
     package var pendingBytes: Int {
         if case .pending(let resize) = source { resize.byteCount } else { 0 }

@@ -40,6 +40,14 @@ package struct ProcessedImage: Sendable, Equatable {
     /// Tiles of families that cut images into tiles, the thumbnail included; 1 in families of native resolution.
     package var tileCount: Int { grid.isEmpty ? dimensions.first ?? 1 : 1 }
 
+    /// Bytes of host memory.
+    package var byteCount: Int {
+        switch content {
+        case .pixels(let pixels): 4 * pixels.count
+        case .pictures(let pictures): pictures.byteCount
+        }
+    }
+
     /// Bytes of workspace that getting the image ready on the device takes, which its dimensions do not tell.
     package var pendingBytes: Int {
         let places = layout.map { ($0.byteCount + 255) / 256 * 256 } ?? 0

@@ -32,6 +32,9 @@ struct ModelOptions: ParsableArguments {
     @Option(help: "Most images the vision encoder takes at once.")
     var visionMaxBatchSize = 8
 
+    @Option(help: "Bytes of image features that are kept for when an image comes again; 0 keeps none.")
+    var visionCacheBytes: Int?
+
     @Option(help: "Most tiles of an image, for models that tile.")
     var maxTiles: Int?
 
@@ -78,7 +81,9 @@ struct ModelOptions: ParsableArguments {
     }
 
     func visionConfig() -> VisionConfig {
-        VisionConfig(maxBatchSize: visionMaxBatchSize, maxTiles: maxTiles, minPixels: minPixels, maxPixels: maxPixels)
+        VisionConfig(
+            maxBatchSize: visionMaxBatchSize, maxTiles: maxTiles, minPixels: minPixels, maxPixels: maxPixels,
+            cacheBytes: visionCacheBytes)
     }
 
     func pipelineOptions() throws -> PipelineOptions {

@@ -5,6 +5,7 @@ enum OptionNames {
     /// Longer names first, where one is part of another.
     private static let flags: [(name: String, flag: String)] = [
         ("VisionConfig.maxBatchSize", "--vision-max-batch-size"), ("VisionConfig.maxTiles", "--max-tiles"),
+        ("VisionConfig.cacheBytes", "--vision-cache-bytes"),
         ("VisionConfig.minPixels", "--min-pixels"), ("VisionConfig.maxPixels", "--max-pixels"), ("sessionLen", "--session-len"),
         ("maxBatchSize", "--max-batch-size"), ("cacheMaxEntryCount", "--cache-max-entry-count"),
         ("cacheBlockSeqLen", "--cache-block-seq-len"), ("maxPrefillTokenNum", "--max-prefill-token-num"),

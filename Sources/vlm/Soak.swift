@@ -24,7 +24,7 @@ struct Soak: Sendable {
             for _ in 0..<concurrency {
                 group.addTask {
                     while let index = progress.next(below: requestCount) {
-                        if index > 0, index % max(1, requestCount / 4) == 0 { try await nap() }
+                        if naps.contains(index) { try await nap() }
                         if let row = progress.count(try await outcome(index)) { report(row) }
                     }
                 }
@@ -33,6 +33,9 @@ struct Soak: Sendable {
         }
         return progress.rows
     }
+
+    /// Where the model sleeps: early, since memory begins anew with it, and a leak must not hide in that.
+    private var naps: Set<Int> { Set((1...4).map { $0 * max(1, requestCount / 40) }) }
 
     /// Sleeps for a moment. Requests under way go on afterwards, those that come meanwhile are refused.
     private func nap() async throws {

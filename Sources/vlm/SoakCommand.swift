@@ -11,8 +11,8 @@ struct SoakCommand: AsyncParsableCommand {
         commandName: "soak", abstract: "Send many requests of every kind and watch the process's memory.",
         discussion: """
             Requests have new pictures, pictures that come again, several or none; some are turns of conversations, are cancelled, run out of \
-            time, ask for several answers or for what cannot be. Every quarter of the run the model sleeps and wakes. The last line is after \
-            closing.
+            time, ask for several answers or for what cannot be. In the first tenth of the run the model sleeps and wakes four times. \
+            The last lines are after closing.
             """,
         shouldDisplay: false)
 

@@ -320,6 +320,28 @@ import Testing
         #expect(cache.checkInvariants(holders: []).isEmpty)
     }
 
+    /// Pictures of 32 bytes, two of which may be kept to compare others with.
+    @Test func picturesOfCachedBlocksAreBounded() throws {
+        let cache = BlockCache(blockCount: 64, blockSize: 4, pictureByteLimit: 64)
+        let interner = ImageInterner()
+        func prompt(_ variant: Float) -> CacheContent {
+            var content = CacheContent()
+            content.add(image(interner, rows: 8, variant: variant), rows: 0..<8)
+            content.add([9])
+            return content
+        }
+        for variant: Float in [2, 3, 4] { #expect(CacheUser.run(cache, prompt(variant)) == 0) }
+        #expect(cache.pictureByteCount == 64)
+        #expect(interner.count == 2)
+        #expect(CacheUser.run(cache, prompt(3)) == 8)
+        #expect(CacheUser.run(cache, prompt(4)) == 8)
+        #expect(CacheUser.run(cache, prompt(2)) == 0)
+        #expect(CacheUser.run(cache, prompt(3)) == 0)
+        #expect(cache.checkInvariants(holders: []).isEmpty)
+        cache.forget()
+        #expect(cache.pictureByteCount == 0 && interner.count == 0)
+    }
+
     @Test(arguments: masks) func placeAndRowsOfAPictureCount(mask: UInt64) throws {
         let cache = cache(64, mask: mask)
         let image = image(ImageInterner(), rows: 8, variant: 2)

@@ -189,6 +189,22 @@ import Testing
         #expect(cache.pinnedByteCount == 0 && cache.byteCount == 40 && cache.count == 1)
     }
 
+    /// Pictures of 4 bytes, three of which may be kept for their features' sake.
+    @Test func picturesThatNobodyUsesAreBounded() throws {
+        let cache = FeatureCache<Value>(byteLimit: 1000, pictureByteLimit: 12)
+        for index in 0..<5 { #expect(cache.insert(Value(index), for: images[index], byteCount: 1)) }
+        // Those in use do not count.
+        #expect(cache.count == 5 && cache.pictureByteCount == 0)
+        for index in 0..<5 { cache.unpin(images[index]) }
+        #expect(cache.count == 3 && cache.pictureByteCount == 12)
+        #expect(cache.pin(images[1]) == nil)
+        #expect(cache.pin(images[2])?.name == 2)
+        #expect(cache.pictureByteCount == 8)
+        cache.unpin(images[2])
+        cache.removeIdle()
+        #expect(cache.pictureByteCount == 0 && cache.count == 0)
+    }
+
     @Test func theLeastRecentlyUsedGivesWay() throws {
         let cache = FeatureCache<Value>(byteLimit: 100)
         for index in 0..<3 {

@@ -1,3 +1,5 @@
+import Models
+
 /// Owns the blocks of the KV cache: those that sequences hold, and those that keep what they hold for sequences that begin alike.
 ///
 /// A block is free, held by one or several sequences, or cached: its content is known and nobody holds it. The contents form a tree: a
@@ -53,8 +55,18 @@ package final class BlockCache {
     /// Cached blocks that gave way to others.
     package private(set) var evictions = 0
 
-    /// - Parameter keyMask: bits of the keys that are used; tests make all keys collide.
-    package init(blockCount: Int, blockSize: Int, cachesPrefixes: Bool = true, keyMask: UInt64 = .max) {
+    /// Most bytes of host memory of pictures that cached blocks alone may keep.
+    private let pictureByteLimit: Int
+    /// Those there are: of each picture the share that cached blocks show.
+    package private(set) var pictureByteCount = 0
+
+    /// - Parameters:
+    ///   - pictureByteLimit: most bytes of pictures that blocks nobody holds may keep in the host's memory, to be compared with.
+    ///   - keyMask: bits of the keys that are used; tests make all keys collide.
+    package init(
+        blockCount: Int, blockSize: Int, cachesPrefixes: Bool = true, pictureByteLimit: Int = .max, keyMask: UInt64 = .max
+    ) {
+        self.pictureByteLimit = pictureByteLimit
         self.blockCount = blockCount
         self.blockSize = blockSize
         self.cachesPrefixes = cachesPrefixes
@@ -177,7 +189,7 @@ package final class BlockCache {
     }
 
     private func hold(_ block: Int32) {
-        if nodes[Int(block)].holders == 0 { cached.remove(block) }
+        if nodes[Int(block)].holders == 0 { uncache(block) }
         nodes[Int(block)].holders += 1
     }
 
@@ -191,7 +203,7 @@ package final class BlockCache {
     private func evict() -> Int32? {
         guard cached.count > 0 else { return nil }
         let block = cached.first
-        cached.remove(block)
+        uncache(block)
         unpublish(block)
         evictions += 1
         return block
@@ -270,7 +282,24 @@ package final class BlockCache {
     private func letGo(_ block: Int32) {
         nodes[Int(block)].holders -= 1
         guard nodes[Int(block)].holders == 0 else { return }
-        if nodes[Int(block)].filled > 0 { cached.append(block) } else { free.append(block) }
+        guard nodes[Int(block)].filled > 0 else { return free.append(block) }
+        cached.append(block)
+        pictureByteCount += pictureBytes(block)
+        // Pictures are large beside the blocks that show them, and lie where the memory plan of a device does not look.
+        while pictureByteCount > pictureByteLimit, let block = evict() { free.append(block) }
+    }
+
+    private func uncache(_ block: Int32) {
+        cached.remove(block)
+        pictureByteCount -= pictureBytes(block)
+    }
+
+    /// A block's share of the pictures that it shows.
+    private func pictureBytes(_ block: Int32) -> Int {
+        views[Int(block)].reduce(0) { sum, view in
+            let content = view.image.content
+            return sum + content.byteCount * Int(view.count) / max(1, content.tokenCount)
+        }
     }
 
     // MARK: The tree

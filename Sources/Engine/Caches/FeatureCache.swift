@@ -1,3 +1,5 @@
+import Models
+
 /// Features of pictures, bounded in bytes: the least recently used give way, those in use stay.
 ///
 /// Whoever uses an entry pins it, and lets go of it as often. Generic over what is kept, so that its rules need no device to be tested.
@@ -15,13 +17,20 @@ package final class FeatureCache<Value> {
     package private(set) var byteCount = 0
     package private(set) var pinnedByteCount = 0
 
+    /// Most bytes of the host's memory that pictures of entries nobody uses may take, and those there are.
+    private let pictureByteLimit: Int
+    package private(set) var pictureByteCount = 0
+
     private var places: [InternedImage: Int32] = [:]
     private var entries: [Entry?] = []
     private var freePlaces: [Int32] = []
     /// Entries that nobody uses.
     private var idle = RecencyList(capacity: 0)
 
-    package init(byteLimit: Int) { self.byteLimit = byteLimit }
+    package init(byteLimit: Int, pictureByteLimit: Int = .max) {
+        self.byteLimit = byteLimit
+        self.pictureByteLimit = pictureByteLimit
+    }
 
     /// Pictures with an entry.
     package var count: Int { places.count }
@@ -34,6 +43,7 @@ package final class FeatureCache<Value> {
         if entry.pins == 0 {
             idle.remove(place)
             pinnedByteCount += entry.byteCount
+            pictureByteCount -= image.content.byteCount
         }
         entry.pins += 1
         entries[Int(place)] = entry
@@ -77,6 +87,8 @@ package final class FeatureCache<Value> {
         guard entry.pins == 0 else { return }
         pinnedByteCount -= entry.byteCount
         idle.append(place)
+        pictureByteCount += image.content.byteCount
+        while pictureByteCount > pictureByteLimit, idle.count > 0 { drop(idle.first) }
     }
 
     /// Drops every entry that nobody uses.
@@ -91,5 +103,6 @@ package final class FeatureCache<Value> {
         places[entry.image] = nil
         freePlaces.append(place)
         byteCount -= entry.byteCount
+        pictureByteCount -= entry.image.content.byteCount
     }
 }

@@ -1,6 +1,5 @@
 import Engine
 import Imaging
-import Models
 
 /// A picture as the engine takes it, and what is kept of its source.
 struct PreparedPicture: Sendable {
@@ -17,18 +16,4 @@ struct PreparedPicture: Sendable {
 
     /// Bytes of the file, body or data URL that was decoded; 0 where pixels were given.
     var fileBytes: Int { if case .data(let bytes) = source { bytes.count } else { 0 } }
-}
-
-extension ProcessedImage {
-    /// Bytes of host memory.
-    var byteCount: Int {
-        switch content {
-        case .pixels(let pixels): 4 * pixels.count
-        case .pictures(let pictures):
-            switch pictures.source {
-            case .pictures(let pictures): pictures.reduce(0) { $0 + $1.pixels.count }
-            case .pending(let resize): resize.source.pixels.count
-            }
-        }
-    }
 }
