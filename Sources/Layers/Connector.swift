@@ -6,7 +6,11 @@ package enum ConnectorStep: Sendable {
     case norm(String, Norm.Kind, epsilon: Float)
     /// Puts this many consecutive rows side by side.
     case merge(Int)
+    /// The mean of this many consecutive rows, summed in float32.
+    case average(Int)
     case linear(String, out: Int, bias: Bool = true)
+    /// `x W` for a matrix that is stored as `[in, out]` under exactly this name.
+    case product(String, out: Int)
     case activation(Activation)
 }
 
@@ -15,6 +19,7 @@ package struct Connector {
     private enum Stage {
         case norm(Norm)
         case merge(Int)
+        case average(Int)
         case linear(LinearWeight, LinearEpilogue)
         case activation(Activation)
     }
@@ -40,6 +45,13 @@ package struct Connector {
             case .merge(let count):
                 stages.append(.merge(count))
                 (width, merge) = (width * count, merge * count)
+            case .average(let count):
+                stages.append(.average(count))
+                merge *= count
+            case .product(let name, let out):
+                let weight = try scope.host(name, [width, out])
+                stages.append(.linear(try scope.makeLinear([weight.transposed()], bias: nil), .store))
+                width = out
             case .linear(let name, let out, let bias):
                 stages.append(.linear(try scope.linear(name, in: width, out: out, bias: bias), .store))
                 width = out
@@ -68,6 +80,7 @@ package struct Connector {
             for (index, stage) in stages.enumerated() {
                 switch stage {
                 case .norm(let norm): try norm(rows, into: rows, backend: context.backend)
+                case .average(let count): rows = try average(rows, of: count, context: context)
                 case .merge(let count): rows = rows.reshaped(Shape(rows.rows / count, rows.width * count))
                 case .activation(let activation): try context.backend.activate(rows, activation)
                 case .linear(let weight, let epilogue):
@@ -78,5 +91,20 @@ package struct Connector {
                 }
             }
         }
+    }
+
+    /// Means `[T / count, width]` of groups of rows.
+    private func average(_ x: Tensor, of count: Int, context: ForwardContext) throws -> Tensor {
+        let width = x.width
+        let groups = x.reshaped(Shape(x.rows / count, count * width))
+        let means = try context.activations(Shape(groups.rows, width))
+        try context.workspace.scope {
+            let sums = try context.workspace.allocate(means.shape, dtype: .float32)
+            try context.backend.copy(groups.columns(0..<width), into: sums)
+            for member in 1..<count { try context.backend.add(groups.columns(member * width..<(member + 1) * width), into: sums) }
+            try context.backend.scale(sums, by: 1 / Float(count))
+            try context.backend.copy(sums, into: means)
+        }
+        return means
     }
 }

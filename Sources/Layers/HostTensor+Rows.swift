@@ -27,6 +27,18 @@ extension HostTensor {
         }
     }
 
+    /// The matrix with its axes exchanged, in float32.
+    package func transposed() -> HostTensor {
+        precondition(dimensions.count == 2, "only a matrix is transposed")
+        let (rows, columns) = (dimensions[0], dimensions[1])
+        let values = floats()
+        var turned = [Float](repeating: 0, count: values.count)
+        for row in 0..<rows {
+            for column in 0..<columns { turned[column * rows + row] = values[row * columns + column] }
+        }
+        return HostTensor(name: name, dimensions: [columns, rows], floats: turned)
+    }
+
     /// A float32 tensor of these values.
     package init(name: String, dimensions: [Int], floats: [Float]) {
         precondition(floats.count == dimensions.reduce(1, *), "values do not fill the dimensions")

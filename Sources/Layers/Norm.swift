@@ -5,14 +5,19 @@ package enum Norm {
     case rms(weight: Parameter, epsilon: Float)
     case layer(weight: Parameter, bias: Parameter, epsilon: Float)
 
-    /// Which of the two, before weights are bound.
-    package enum Kind: Sendable { case rms, layer }
+    /// Which of them, before weights are bound.
+    package enum Kind: Sendable {
+        case rms
+        /// Multiplies by `1 + weight` (Gemma).
+        case unitRMS
+        case layer
+    }
 
     /// Binds `name.weight` and, for a layer norm, `name.bias`, `[size]` each.
     package init(_ kind: Kind, _ scope: LayerScope, _ name: String, size: Int, epsilon: Float) throws {
-        let weight = try scope.vector("\(name).weight", size)
+        let weight = try scope.normWeight("\(name).weight", size, plusOne: kind == .unitRMS)
         switch kind {
-        case .rms: self = .rms(weight: weight, epsilon: epsilon)
+        case .rms, .unitRMS: self = .rms(weight: weight, epsilon: epsilon)
         case .layer: self = .layer(weight: weight, bias: try scope.vector("\(name).bias", size), epsilon: epsilon)
         }
     }

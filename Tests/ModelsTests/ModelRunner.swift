@@ -64,6 +64,13 @@ final class ModelRunner {
                 let position = sequence.length + index
                 batch.slots.append(sequence.blocks[position / blockSize] * Int32(blockSize) + Int32(position % blockSize))
             }
+            if model.spanRule != .causal {
+                let start = sequence.length
+                let spans =
+                    model.spanRule == .prompt
+                    ? [0..<part.tokens.count] : part.images.map { start + $0.row..<start + $0.row + $0.features.rows }
+                batch.appendEnds(of: start..<start + part.tokens.count, spans: start == 0 ? spans : [])
+            }
             sequence.length += part.tokens.count
             batch.queryStarts.append(Int32(batch.tokenCount))
             batch.contextLengths.append(Int32(sequence.length))

@@ -39,7 +39,8 @@ package struct Golden: Sendable {
         "qwen2_5_vl", "qwen2_5_vl-untied", "qwen2_5_vl-transformers5", "qwen2_vl", "qwen3_vl",
         "qwen3_vl-transformers5", "internvl", "internvl-qwen3-transformers5",
         "internvl_chat-qwen2", "internvl_chat-qwen3", "internvl_chat-internlm2", "internvl_chat-llama",
-        "llava-clip", "llava-siglip", "llava-transformers5", "llava_next", "llava_next-transformers5",
+        "llava-clip", "llava-siglip", "llava-transformers5", "llava_next", "llava_next-transformers5", "gemma3",
+        "gemma3-transformers5",
         "qwen2", "qwen2-yarn", "qwen3", "llama3", "llama-linear", "mistral", "internlm2", "gemma2",
         "gemma3_text",
     ]
