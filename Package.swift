@@ -100,7 +100,9 @@ let package = Package(
             swiftSettings: swift),
         .testTarget(
             name: "EngineTests",
-            dependencies: ["CPUBackend", "Checkpoints", "Engine", "Guidance", "Imaging", "Layers", "Models", "Tensors", "Text", "TestKit"],
+            dependencies: [
+                "CPUBackend", "Checkpoints", "Engine", "Guidance", "Imaging", "Layers", "Models", "Tensors", "Text", "TestKit",
+            ],
             swiftSettings: swift),
         .testTarget(
             name: "VLMTests",

@@ -15,10 +15,13 @@ public struct EngineStatistics: Sendable, Equatable, Codable {
 
     // MARK: Since loading
 
-    /// Requests accepted, and how they ended.
+    /// Requests accepted.
     public package(set) var submittedRequests = 0
+    /// Of those, requests whose response came to its end.
     public package(set) var finishedRequests = 0
+    /// Of those, requests that ended with an error.
     public package(set) var failedRequests = 0
+    /// Of those, requests cancelled by their caller or their deadline.
     public package(set) var cancelledRequests = 0
     /// Requests refused because too many waited.
     public package(set) var refusedRequests = 0
@@ -30,20 +33,26 @@ public struct EngineStatistics: Sendable, Equatable, Codable {
     public package(set) var decodedTokens = 0
     /// Times a request gave its blocks to others.
     public package(set) var preemptions = 0
-    /// Tokens of prompts that were looked up in the prefix cache, and those that were found.
+    /// Tokens of prompts that were looked up in the prefix cache.
     public package(set) var prefixTokensLookedUp = 0
+    /// Of those, tokens that were found and not computed.
     public package(set) var prefixTokensHit = 0
-    /// Images whose features were needed, and those that were there already.
+    /// Images whose features were needed.
     public package(set) var imagesLookedUp = 0
+    /// Of those, images whose features were there already.
     public package(set) var imagesHit = 0
-    /// Images that went through the vision encoder, and its passes.
+    /// Images that went through the vision encoder.
     public package(set) var encodedImages = 0
+    /// Passes of the vision encoder.
     public package(set) var visionPasses = 0
 
     // MARK: At most
 
+    /// Most requests that ran together.
     public package(set) var peakRunningRequests = 0
+    /// Most requests that waited.
     public package(set) var peakWaitingRequests = 0
+    /// Most blocks that running requests held.
     public package(set) var peakUsedBlocks = 0
 
     package init() {}
