@@ -41,6 +41,20 @@ package struct AnyResolution: Sendable, Equatable {
         return fitted.centered(width: canvasWidth, height: canvasHeight)
     }
 
+    /// The size to which a grid of features shrinks that has more than `most` features, by more than a tenth on each side; nil for one that
+    /// may stay (`anyres_max_N` of LLaVA-OneVision, transformers 5.17.0 `modeling_llava_onevision.py`).
+    package static func shrunk(columns: Int, rows: Int, most: Int) -> (columns: Int, rows: Int)? {
+        let ratio = (Double(rows * columns) / Double(most)).squareRoot()
+        guard ratio > 1.1 else { return nil }
+        return (floorDivided(columns, ratio), floorDivided(rows, ratio))
+    }
+
+    /// Python's `//` of an integer by a float, which does not round up to a whole number first.
+    private static func floorDivided(_ value: Int, _ divisor: Double) -> Int {
+        let value = Double(value)
+        return Int(((value - value.truncatingRemainder(dividingBy: divisor)) / divisor).rounded())
+    }
+
     /// The part of a grid of features over the canvas that shows the picture: lines and places in a line.
     ///
     /// - Parameters:

@@ -45,6 +45,19 @@ package func resizeFloat(
     return result
 }
 
+/// For each output of an axis, the two inputs it lies between and what they count: PyTorch's bilinear without antialiasing.
+package func bilinearTaps(
+    input: Int, output: Int
+) -> [(first: (index: Int, weight: Float), second: (index: Int, weight: Float))] {
+    let scale = Float(input) / Float(output)
+    return (0..<output).map { index in
+        let position = max(scale * (Float(index) + 0.5) - 0.5, 0)
+        let start = min(Int(position), input - 1)
+        let rest = position - Float(start)
+        return ((start, 1 - rest), (min(start + 1, input - 1), rest))
+    }
+}
+
 /// The weights of one axis in float32.
 private struct FloatAxis {
     private let starts: [Int]

@@ -36,8 +36,8 @@ package struct ModelFamily: Sendable {
 /// Every family there is.
 package enum ModelRegistry {
     package static let families: [ModelFamily] = [
-        InternVL.family, InternVLChat.family, QwenVL.qwen2, QwenVL.qwen25, Qwen3VL.family, Llava.family, LlavaNext.family,
-        Gemma3.family,
+        InternVL.family, InternVLChat.family, QwenVL.qwen2, QwenVL.qwen25, Qwen3VL.family,
+        Llava.family, LlavaNext.family, LlavaOnevision.family, LlavaOriginal.family, Idefics3.family, Gemma3.family,
         Qwen2.family, Qwen3.family, Llama.family, Gemma.family2, Gemma.family3, Mistral.family, InternLM2.family,
     ]
 

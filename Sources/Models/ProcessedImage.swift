@@ -19,22 +19,29 @@ package struct ProcessedImage: Sendable, Equatable {
     package let tokenCount: Int
     /// How the features of tiles become those of the image; nil when they follow each other.
     package let layout: FeatureLayout?
+    /// The grid that the tiles but the last make up, where the prompt tells; nil for one tile.
+    package let tileGrid: TileGrid?
 
     package init(pixels: [Float], dimensions: [Int], grid: [Int] = [], tokenCount: Int) {
         self.init(.pixels(pixels), dimensions: dimensions, grid: grid, tokenCount: tokenCount)
     }
 
-    package init(_ content: Content, dimensions: [Int], grid: [Int] = [], tokenCount: Int, layout: FeatureLayout? = nil) {
+    package init(
+        _ content: Content, dimensions: [Int], grid: [Int] = [], tokenCount: Int, layout: FeatureLayout? = nil,
+        tileGrid: TileGrid? = nil
+    ) {
         self.content = content
         self.dimensions = dimensions
         self.grid = grid
         self.tokenCount = tokenCount
         self.layout = layout
+        self.tileGrid = tileGrid
     }
 
     /// The same image with its pixels as floats.
     package func with(pixels: [Float]) -> ProcessedImage {
-        ProcessedImage(.pixels(pixels), dimensions: dimensions, grid: grid, tokenCount: tokenCount, layout: layout)
+        ProcessedImage(
+            .pixels(pixels), dimensions: dimensions, grid: grid, tokenCount: tokenCount, layout: layout, tileGrid: tileGrid)
     }
 
     /// Tiles of families that cut images into tiles, the thumbnail included; 1 in families of native resolution.
@@ -50,7 +57,7 @@ package struct ProcessedImage: Sendable, Equatable {
 
     /// Bytes of workspace that getting the image ready on the device takes, which its dimensions do not tell.
     package var pendingBytes: Int {
-        let places = layout.map { ($0.byteCount + 255) / 256 * 256 } ?? 0
+        let places = layout.map { ($0.byteCount / 256 + 2) * 256 } ?? 0
         return if case .pictures(let pictures) = content { places + pictures.pendingBytes } else { places }
     }
 
@@ -71,6 +78,9 @@ package struct ImageOptions: Sendable, Equatable {
     package var minPixels: Int?
     package var maxPixels: Int?
 
+    /// Pictures in the prompt; some families look less closely at each when there are several.
+    package var pictureCount = 1
+
     /// Whether a picture may be handed to the vision encoder before it is resized, because that runs on a faster device.
     package var leavesResizing = false
 
@@ -89,4 +99,10 @@ package protocol ImageProcessor: Sendable {
     func process(_ image: RGBImage, options: ImageOptions) throws -> ProcessedImage
     /// The most rows (patches or tiles, the first of ``ProcessedImage/dimensions``) any picture can become, for the memory plan.
     func mostRows(_ options: ImageOptions) -> Int
+    /// Whether pictures become something else when there are several, so that one that was alone must be processed again.
+    var dependsOnPictureCount: Bool { get }
+}
+
+extension ImageProcessor {
+    package var dependsOnPictureCount: Bool { false }
 }

@@ -11,18 +11,23 @@ package struct PromptRule: Sendable {
     package let imageContent: String?
     /// Jinja source to use when the checkpoint has no chat template of its own; nil when it must have one.
     package let fallbackTemplate: String?
+    /// Whether the tokenizer does not know ``imageToken``: text is cut there and its parts are tokenised on their own. Rows of images then
+    /// have the id of the unknown token, or ``configuredImageTokenID`` where there is none.
+    package let imageTokenIsForeign: Bool
     /// The text that replaces one placeholder.
     package let expansion: @Sendable (ProcessedImage) -> String
 
     package init(
         imagePlaceholder: String, imageToken: String, configuredImageTokenID: Int32?, imageContent: String? = nil,
-        fallbackTemplate: String? = nil, expansion: @escaping @Sendable (ProcessedImage) -> String
+        fallbackTemplate: String? = nil, imageTokenIsForeign: Bool = false,
+        expansion: @escaping @Sendable (ProcessedImage) -> String
     ) {
         self.imagePlaceholder = imagePlaceholder
         self.imageToken = imageToken
         self.configuredImageTokenID = configuredImageTokenID
         self.imageContent = imageContent
         self.fallbackTemplate = fallbackTemplate
+        self.imageTokenIsForeign = imageTokenIsForeign
         self.expansion = expansion
     }
 
@@ -31,6 +36,7 @@ package struct PromptRule: Sendable {
     /// - Parameter lookup: the tokenizer's id of an exact token.
     /// - Throws: ``ModelError`` when neither the configuration nor the tokenizer knows the token.
     package func imageTokenID(lookup: (String) -> Int32?) throws(ModelError) -> Int32 {
+        if imageTokenIsForeign, let unknown = lookup("<unk>") { return unknown }
         if let configuredImageTokenID { return configuredImageTokenID }
         guard let id = lookup(imageToken) else {
             throw ModelError(

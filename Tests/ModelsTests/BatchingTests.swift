@@ -6,7 +6,7 @@ import Testing
 
 /// How a prompt is cut into passes, and what shares a pass with it, changes nothing.
 @Suite struct BatchingTests {
-    static let names = ["qwen2_5_vl", "qwen3_vl", "internvl", "qwen3", "llama3"]
+    static let names = ["qwen2_5_vl", "qwen3_vl", "internvl", "llava_next", "smolvlm", "qwen3", "llama3"]
 
     private func load(_ golden: Golden) throws -> ModelRunner {
         let backend = ReferenceBackend()
@@ -78,7 +78,10 @@ import Testing
         for (row, index) in zip(rows, some.outputs) { #expect(relativeL2(row, all[index]) < 1e-6) }
     }
 
-    @Test(arguments: ["qwen2_5_vl", "qwen2_vl", "qwen3_vl", "internvl", "internvl_chat-qwen2", "llava-clip"])
+    @Test(arguments: [
+        "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "internvl", "internvl_chat-qwen2", "llava-clip", "llava_next", "llava_onevision",
+        "smolvlm",
+    ])
     func imagesTogetherEqualOneByOne(_ name: String) throws {
         let golden = try Golden(name)
         let runner = try load(golden)

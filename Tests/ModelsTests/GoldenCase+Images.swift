@@ -9,6 +9,8 @@ extension GoldenCase {
     /// The pictures of the case through the family's image strategy.
     func processedImages(_ model: LoadedModel, options: ImageOptions = ImageOptions()) throws -> [ProcessedImage] {
         guard let processor = model.imageProcessor else { return [] }
+        var options = options
+        options.pictureCount = images.count
         return try images.map { try processor.process(try ImageDecoder.decode(try readFile($0)), options: options) }
     }
 

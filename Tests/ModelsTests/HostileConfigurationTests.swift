@@ -16,7 +16,8 @@ import Testing
 
     @Test(arguments: [
         "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "internvl", "internvl_chat-internlm2", "llama3", "qwen2-yarn", "llava-clip",
-        "llava-siglip", "gemma2", "gemma3_text", "gemma3",
+        "llava-siglip", "llava_next", "llava_onevision", "llava_original-vicuna", "smolvlm", "gemma2", "gemma3_text",
+        "gemma3",
     ])
     func everyValueMayBeAnything(_ name: String) throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("hostile-\(UUID().uuidString)")

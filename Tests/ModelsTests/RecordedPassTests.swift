@@ -4,7 +4,9 @@ import Testing
 
 /// Vision passes that are recorded and replayed see the images of the day.
 @Suite struct RecordedPassTests {
-    @Test(arguments: ["internvl", "internvl_chat-qwen2"]) func replayedTowersEncodeTheirOwnImages(_ name: String) throws {
+    @Test(arguments: ["internvl", "internvl_chat-qwen2", "llava_next", "smolvlm"]) func replayedTowersEncodeTheirOwnImages(
+        _ name: String
+    ) throws {
         let golden = try Golden(name)
         let plain = ReferenceBackend(), replaying = ReplayingBackend()
         let want = try ModelRunner(

@@ -85,28 +85,41 @@ final class TileEncoder: VisionEncoder {
             }
         }
 
-        /// Where the tiles of each image go.
-        func parts(_ images: [ProcessedImage]) -> [Tensor] {
+        /// Rows of the tiles of each image.
+        private func ranges(_ images: [ProcessedImage]) -> [Range<Int>] {
             var first = 0
             return images.map { image in
                 defer { first += image.dimensions[0] * tokens }
-                return rows.rows(first..<first + image.dimensions[0] * tokens)
+                return first..<first + image.dimensions[0] * tokens
             }
         }
 
+        /// Where the tiles of each image go.
+        func parts(_ images: [ProcessedImage]) -> [Tensor] { ranges(images).map { rows.rows($0) } }
+
         func gather(_ images: [ProcessedImage], context: ForwardContext, into features: [Tensor]) throws {
-            var first: Int32 = 0
-            for (image, out) in zip(images, features) {
-                let count = Int32(image.dimensions[0] * tokens)
+            for (range, (image, out)) in zip(ranges(images), zip(images, features)) {
                 if let layout = image.layout {
-                    let newline = Int32(rows.rows - 1)
-                    let places = layout.indices.map { $0 == FeatureLayout.newline ? newline : first + $0 }
-                    try context.backend.gatherRows(rows, indices: try context.upload(places), into: out)
+                    try gather(layout, from: Int32(range.lowerBound), context: context, into: out)
                 } else {
-                    try context.backend.copy(rows.rows(Int(first)..<Int(first + count)), into: out)
+                    try context.backend.copy(rows.rows(range), into: out)
                 }
-                first += count
             }
+        }
+
+        private func gather(_ layout: FeatureLayout, from first: Int32, context: ForwardContext, into out: Tensor) throws {
+            let newline = Int32(rows.rows - 1)
+            let places = layout.indices.map { $0 == FeatureLayout.newline ? newline : first + $0 }
+            guard let differences = layout.differences else {
+                return try context.backend.gatherRows(rows, indices: try context.upload(places), into: out)
+            }
+            // The first row of each sum, then what the sum adds to it.
+            let taps = FeatureLayout.taps
+            let starts = stride(from: 0, to: places.count, by: taps).map { places[$0] }
+            try context.backend.gatherRows(rows, indices: try context.upload(starts), into: out)
+            try context.backend.addRows(
+                rows, indices: try context.upload(places).reshaped(Shape(layout.count, taps)),
+                weights: try context.upload(differences, shape: Shape(layout.count, taps)), into: out)
         }
     }
 

@@ -21,8 +21,6 @@ struct TileTowerConfig {
     var classToken: (name: String, axes: [Int])?
     /// Rows for the class token, if any, and for patches row by row; nil when the tower has no positions.
     var positionTable: (name: String, axes: [Int])?
-    /// Which row of the table a patch of a row or column of `count` patches takes on that axis; nil for its own.
-    var positionBuckets: (@Sendable (_ count: Int) -> [Int])?
     /// Layer norms before the first block and after the last.
     var preNorm: (name: String, epsilon: Float)?
     var finalNorm: (name: String, epsilon: Float)?
@@ -74,7 +72,8 @@ final class TileTower {
             let trained = config.tableSize / config.patchSize
             let positions = try scope.host(name, axes + [first + trained * trained, width]).floats()
             for column in 0..<first * width { table[column] += positions[column] }
-            table += patchPositions(Array(positions[(first * width)...]), config, trained: trained)
+            table += BicubicGrid.resized(
+                Array(positions[(first * width)...]), side: trained, channels: width, newSide: config.side)
         } else {
             table += [Float](repeating: 0, count: config.side * config.side * width)
         }
@@ -86,19 +85,6 @@ final class TileTower {
         }
         return try scope.parameter(
             HostTensor(name: scope.full("positions"), dimensions: [config.rowsPerTile, width], floats: table), dtype: .float32)
-    }
-
-    /// The table of patches `[trained · trained, D]` for the tile's own number of patches.
-    private static func patchPositions(_ table: [Float], _ config: TileTowerConfig, trained: Int) -> [Float] {
-        let width = config.width
-        guard let buckets = config.positionBuckets?(config.side) else {
-            return BicubicGrid.resized(table, side: trained, channels: width, newSide: config.side)
-        }
-        return buckets.flatMap { row in
-            buckets.flatMap { column in
-                table[(row * trained + column) * width..<(row * trained + column + 1) * width]
-            }
-        }
     }
 
     // MARK: Patches

@@ -33,12 +33,17 @@ extension TileTowerConfig {
     }
 
     /// What CLIP, SigLIP and the towers made after them share.
+    ///
+    /// - Parameters:
+    ///   - width, heads, patchSize, epsilon, activation: defaults of the file's values.
+    ///   - taps: see ``init(clipOrSiglip:default:finalNorm:taps:)``.
     init(
-        _ config: ConfigReader, patchSize: Int, epsilon: Float, activation: String, finalNorm: Bool,
+        _ config: ConfigReader, width: Int = 768, heads: Int = 12, patchSize: Int, epsilon: Float, activation: String,
+        finalNorm: Bool,
         taps: (_ layers: Int) throws -> [Int]
     ) throws {
-        let width = try config.size("hidden_size", default: 768)
-        let heads = try config.size("num_attention_heads", default: 12)
+        let width = try config.size("hidden_size", default: width)
+        let heads = try config.size("num_attention_heads", default: heads)
         guard width.isMultiple(of: heads) else { throw config.invalid("num_attention_heads", "does not divide \(width)") }
         guard try config.int("num_channels", default: 3) == 3 else { throw config.invalid("num_channels", "is not 3") }
         let layers = try config.size("num_hidden_layers", default: 12, upTo: 4096)

@@ -31,6 +31,11 @@ struct PicturePreparer: Sendable {
         work = PreparationGate(places: ProcessInfo.processInfo.activeProcessorCount, byteLimit: Self.decodedByteLimit)
     }
 
+    /// Of pictures prepared for an earlier turn, those that are still right in a prompt of `count` pictures.
+    func kept(_ known: [PreparedPicture], among count: Int) -> [PreparedPicture] {
+        processor.dependsOnPictureCount && known.count == 1 && count > 1 ? [] : known
+    }
+
     /// Reads or fetches a picture.
     ///
     /// - Returns: `data` or `image`, and the seconds it took.
@@ -47,17 +52,20 @@ struct PicturePreparer: Sendable {
     /// - Parameters:
     ///   - name: what errors call the picture.
     ///   - seconds: what reading took.
+    ///   - count: pictures in the prompt.
     func prepare(
-        _ source: ImageSource, index: Int, name: String, readIn seconds: Double, priority: Int
+        _ source: ImageSource, index: Int, name: String, readIn seconds: Double, priority: Int, among count: Int
     ) async throws -> PreparedPicture {
         let bytes = loader.decodedBytes(source)
+        var options = options
+        options.pictureCount = count
         try await work.enter(bytes: bytes, priority: priority)
         defer {
             work.leave()
             work.release(bytes: bytes)
         }
         return try await withCheckedThrowingContinuation { continuation in
-            Self.queue.async {
+            Self.queue.async { [options] in
                 continuation.resume(
                     with: Result {
                         let start = ContinuousClock.now

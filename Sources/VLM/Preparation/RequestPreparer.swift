@@ -93,7 +93,8 @@ struct RequestPreparer: Sendable {
         try options.validate()
         let messages = try conversation.prompt.placed()
         try ChatMessage.validate(messages)
-        let known = conversation.pictures
+        let count = messages.reduce(0) { $0 + $1.images.count }
+        let known = preparer?.kept(conversation.pictures, among: count) ?? []
         let lease = MemoryLease(admission)
         let new = Array(messages.flatMap(\.images).dropFirst(known.count))
         let pictures = try await known + pictures(new, from: known.count, options, observer, lease)
@@ -146,7 +147,7 @@ struct RequestPreparer: Sendable {
             let picture = try await noting(first + index) {
                 try await preparer.prepare(
                     read.source, index: first + index, name: sources[index].name, readIn: read.seconds,
-                    priority: options.priority)
+                    priority: options.priority, among: first + sources.count)
             }
             observer?.end(image: first + index, picture)
             return picture
@@ -227,7 +228,21 @@ struct RequestPreparer: Sendable {
     private func tokenize(_ text: String) throws -> [Int32] {
         let templateWritesAll = template != nil && model.rule == nil
         let beginsAlready = setup.tokenizer.bosToken.map { text.hasPrefix($0) } ?? false
-        return try setup.tokenizer.encode(text, addSpecialTokens: !templateWritesAll && !beginsAlready)
+        return try encode(text, addSpecialTokens: !templateWritesAll && !beginsAlready)
+    }
+
+    /// Text to tokens, with the ids of image tokens that the tokenizer does not know.
+    private func encode(_ text: String, addSpecialTokens: Bool) throws -> [Int32] {
+        guard let rule = model.rule, rule.imageTokenIsForeign, let imageTokenID else {
+            return try setup.tokenizer.encode(text, addSpecialTokens: addSpecialTokens)
+        }
+        let pieces = text.pieces(separatedBy: rule.imageToken)
+        var tokens = try setup.tokenizer.encode(pieces[0], addSpecialTokens: addSpecialTokens)
+        for piece in pieces.dropFirst() {
+            tokens.append(imageTokenID)
+            if !piece.isEmpty { tokens += try setup.tokenizer.encode(piece, addSpecialTokens: false) }
+        }
+        return tokens
     }
 
     // MARK: Turns
@@ -237,7 +252,7 @@ struct RequestPreparer: Sendable {
     /// whole.
     private func tokens(of rendered: String, after earlier: ConversationTokens) throws -> [Int32] {
         if let (tokens, rest) = earlier.reused(in: rendered) {
-            let more = try setup.tokenizer.encode(rest, addSpecialTokens: false)
+            let more = try encode(rest, addSpecialTokens: false)
             if let first = more.first, setup.tokenizer.isSpecial(first) { return tokens + more }
         }
         return try tokenize(rendered)

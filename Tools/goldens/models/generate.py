@@ -27,7 +27,7 @@ def main() -> None:
     assert transformers.__version__ == "5.17.0" and int(PIL.__version__.split(".")[0]) < 13, "install requirements.txt"
     only = sys.argv[1:] or None
     common.write_pictures()
-    for module in ("qwen_vl", "qwen3_vl", "internvl", "internvl_chat", "llava", "llava_next", "gemma3", "text_models"):
+    for module in ("qwen_vl", "qwen3_vl", "internvl", "internvl_chat", "llava", "llava_next", "llava_onevision", "llava_original", "idefics3", "gemma3", "text_models"):
         importlib.import_module(module).generate(only)
     common.manifest(
         {

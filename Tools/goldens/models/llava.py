@@ -35,6 +35,12 @@ TILE, PATCH = 42, 14
 CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 
 
+CASES = common.IMAGE_CASES | {
+    "high-resolution": [common.user(common.image("large"), common.text("How many circles are there?"))],
+    "tall": [common.user(common.image("tall"), common.text("What does the sign say?"))],
+}
+
+
 def text_config(language: str, ids: dict[str, int], **more) -> dict:
     shared = {
         "bos_token_id": ids["<bos>"],
@@ -130,11 +136,12 @@ def finish(name: str, folder, seed: int, tied: bool, cases, image_token: int, un
     processor = AutoProcessor.from_pretrained(folder)
     recorder = common.Recorder(name, model, model.model.language_model, {})
     for case in cases:
-        messages = common.IMAGE_CASES[case]
+        messages = CASES[case]
         prompt = processor.apply_chat_template(
             as_parts(common.for_template(messages)), add_generation_prompt=True, tokenize=False)
         pictures = [common.picture(each) for each in common.image_names(messages)]
-        inputs = processor(text=[prompt], images=pictures or None, return_tensors="pt")
+        # One list for the one conversation, as apply_chat_template hands them over.
+        inputs = processor(text=[prompt], images=[pictures] if pictures else None, return_tensors="pt")
         recorder.record(case, messages, prompt, dict(inputs), image_token, case in pixels)
     recorder.write({"unused": unused})
 
