@@ -7,7 +7,9 @@ extension Pipeline {
     /// How surprised the model is by tokens: `exp(-1/(T-1) Σ log p(token i | tokens before i))` over the second token to the last, which is
     /// the exponential of what LMDeploy's `get_ppl` gives.
     ///
-    /// - Parameter tokens: lists of two tokens or more, as ``tokenize(_:)`` makes them; no chat template is applied.
+    /// - Parameters:
+    ///   - tokens: lists of two tokens or more, as ``tokenize(_:)`` makes them; no chat template is applied.
+    ///   - options: priority and time of all of them.
     /// - Returns: one perplexity for each list, at least 1.
     /// - Throws: ``EngineError`` naming the list that cannot be scored.
     public func perplexity(of tokens: [[Int32]], options: RequestOptions = .init()) async throws -> [Double] {

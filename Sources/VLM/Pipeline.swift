@@ -73,6 +73,7 @@ public final class Pipeline: Sendable {
     /// Answers one prompt.
     ///
     /// - Parameters:
+    ///   - prompt: what to ask.
     ///   - generation: how; ``GenerationConfig/n`` must be 1, see ``responses(to:generation:options:)``.
     ///   - options: its priority, its time, what its chat template is told.
     /// - Throws: what was wrong with the prompt or its images, or what failed.
@@ -158,7 +159,11 @@ public final class Pipeline: Sendable {
 
     /// Answers several prompts as one batch, each in its own way.
     ///
-    /// - Parameter generation: one for each prompt.
+    /// - Parameters:
+    ///   - prompts: what to ask.
+    ///   - generation: one for each prompt.
+    ///   - options: the same for all.
+    ///   - finished: called after each response with how many are done.
     /// - Throws: ``EngineError`` when there are more or fewer than prompts.
     public func callAsFunction(
         _ prompts: [Prompt], generation: [GenerationConfig], options: RequestOptions = .init(),
@@ -183,7 +188,10 @@ public final class Pipeline: Sendable {
 
     /// Answers several prompts piece by piece, interleaved, each in its own way.
     ///
-    /// - Parameter generation: one for each prompt; the stream throws an ``EngineError`` when there are more or fewer.
+    /// - Parameters:
+    ///   - prompts: what to ask.
+    ///   - generation: one for each prompt; the stream throws an ``EngineError`` when there are more or fewer.
+    ///   - options: the same for all.
     public func stream(
         _ prompts: [Prompt], generation: [GenerationConfig], options: RequestOptions = .init()
     ) -> AsyncThrowingStream<ResponsePiece, any Error> {

@@ -61,6 +61,8 @@ public actor ChatSession {
     /// Asks the next question.
     ///
     /// - Parameters:
+    ///   - text: the question; marks in it say where pictures go, see ``Prompt``.
+    ///   - images: its pictures.
     ///   - generation: for this turn; nil takes the session's.
     ///   - options: likewise.
     /// - Throws: what was wrong with the question or its pictures, or what failed; the history is then as it was.

@@ -4,6 +4,7 @@ extension Pipeline {
     /// Starts a conversation that remembers its turns.
     ///
     /// - Parameters:
+    ///   - system: what the model is told before the first question.
     ///   - generation: of every turn that has none of its own.
     ///   - options: likewise.
     public func chat(

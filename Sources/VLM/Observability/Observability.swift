@@ -14,7 +14,7 @@ public struct Observability: Sendable {
     /// Gets a line at `debug` for each request that ends, with the numbers of its ``RequestRecord`` and its id as metadata, and one at
     /// `trace` for each that begins.
     public var logger: Logger
-    /// Makes the counters, gauges, histograms and timers of <doc:Observability>.
+    /// Makes the counters, gauges, histograms and timers of <doc:ObservingRequests>.
     public var metrics: any MetricsFactory
     /// Gets a span for each request, and one inside for each of its stages.
     public var tracer: any Tracer
