@@ -234,7 +234,8 @@ struct ObservabilityTests {
         let made =
             metrics.counters.map(\.label) + metrics.meters.map(\.label) + metrics.recorders.map(\.label)
             + metrics.timers.map(\.label)
-        let article = URL(fileURLWithPath: Fixtures.root).appendingPathComponent("../../Sources/VLM/VLM.docc/ObservingRequests.md")
+        let article = URL(fileURLWithPath: Fixtures.root).appendingPathComponent(
+            "../../Sources/VLM/VLM.docc/ObservingRequests.md")
         let described = try String(contentsOf: article.standardizedFileURL, encoding: .utf8).split(separator: "\n")
             .filter { $0.hasPrefix("| `vlm_") }.map { String($0.split(separator: "`")[1]) }
         #expect(described.count == Set(described).count)
