@@ -62,7 +62,7 @@ extension Pipeline {
     func inWindow<Item: Sendable, Result: Sendable>(
         _ items: [Item], _ body: @escaping @Sendable (Int, Item) async throws -> Result
     ) async throws -> [Result] {
-        try await items.mapConcurrently(atOnce: 2 * maxBatchSize, body)
+        try await items.mapConcurrently(atOnce: 2 * loaded.maxBatchSize, body)
     }
 
     /// Answers one conversation, as often as `generation` says.
@@ -77,11 +77,12 @@ extension Pipeline {
         pooling: Pooling? = nil, yield: @escaping @Sendable (PreparedPrompt, ResponsePiece) async -> Void
     ) async throws {
         let first = generation.n == 1 ? generation : generation.choosing(0)
+        let model = loaded
         try await withThrowingTaskGroup(of: Void.self) { group in
             var othersAreUnderWay = generation.n == 1
             try await observer.observe(conversation.prompt, first, index: index) { observed in
-                var prepared = try await preparing(until: deadline) { [preparer] in
-                    try await preparer.prepare(
+                var prepared = try await preparing(until: deadline) {
+                    try await model.preparer.prepare(
                         conversation, generation: first, options: options, index: index, observer: observed)
                 }
                 defer { prepared.end() }
@@ -89,14 +90,15 @@ extension Pipeline {
                 prepared.request.pooling = pooling
                 prepared.request.deadline = deadline
                 observed.submitted(prepared.request)
-                for try await piece in engine.stream(prepared.request, waitsForRoom: waitsForRoom) {
+                for try await piece in model.engine.stream(prepared.request, waitsForRoom: waitsForRoom) {
                     // With the first token the whole prompt is in the prefix cache, where the other responses find it.
                     if !othersAreUnderWay {
                         othersAreUnderWay = true
                         for choice in 1..<generation.n {
                             group.addTask { [prepared] in
                                 try await self.answerAgain(
-                                    prepared, conversation.prompt, generation.choosing(choice, like: first), choice,
+                                    prepared, on: model.engine, conversation.prompt, generation.choosing(choice, like: first),
+                                    choice,
                                     waitsForRoom: waitsForRoom, failsAlone: failsAlone, yield: yield)
                             }
                         }
@@ -111,8 +113,8 @@ extension Pipeline {
 
     /// Runs a prompt that another request has run already.
     private func answerAgain(
-        _ prepared: PreparedPrompt, _ prompt: Prompt, _ generation: GenerationConfig, _ choice: Int, waitsForRoom: Bool,
-        failsAlone: Bool, yield: @escaping @Sendable (PreparedPrompt, ResponsePiece) async -> Void
+        _ prepared: PreparedPrompt, on engine: Engine, _ prompt: Prompt, _ generation: GenerationConfig, _ choice: Int,
+        waitsForRoom: Bool, failsAlone: Bool, yield: @escaping @Sendable (PreparedPrompt, ResponsePiece) async -> Void
     ) async throws {
         var prepared = prepared
         prepared.request.generation = generation

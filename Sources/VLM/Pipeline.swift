@@ -1,7 +1,6 @@
 import CPUBackend
 public import Engine
 public import Imaging
-import Synchronization
 import Text
 
 /// A model ready to answer: load it once, ask it often, from any task.
@@ -11,22 +10,15 @@ import Text
 ///     print(answer.text)
 ///     try await pipeline.close()
 public final class Pipeline: Sendable {
-    /// What belongs to the model that is loaded, and changes when another is.
-    private struct Loaded {
-        let setup: PipelineSetup
-        let preparer: RequestPreparer
-        /// Sequences that run together.
-        let maxBatchSize: Int
-    }
-
-    package let engine: Engine
+    private let current: CurrentModel
     let observer: PipelineObserver
-    private let loaded: Mutex<Loaded>
 
+    /// What answers now; after ``reload(model:progress:)`` something else does.
+    var loaded: PipelineModel { current.now }
     /// What the pipeline was made from, and where its memory goes.
-    package var setup: PipelineSetup { loaded.withLock { $0.setup } }
-    var preparer: RequestPreparer { loaded.withLock { $0.preparer } }
-    var maxBatchSize: Int { loaded.withLock { $0.maxBatchSize } }
+    package var setup: PipelineSetup { loaded.setup }
+    package var engine: Engine { loaded.engine }
+    var preparer: RequestPreparer { loaded.preparer }
 
     /// The model as it was asked for.
     public var model: String { setup.name }
@@ -46,26 +38,9 @@ public final class Pipeline: Sendable {
         progress: (@Sendable (Double) -> Void)? = nil
     ) async throws {
         let setup = try PipelineSetup(model: model, engineConfig: engineConfig, visionConfig: visionConfig, options: options)
-        let engine = Engine()
-        loaded = Mutex(try await Self.start(engine, setup, progress))
-        self.engine = engine
-        observer = PipelineObserver(options.observability, model: model) { try await engine.statistics() }
-    }
-
-    private static func start(
-        _ engine: Engine, _ setup: PipelineSetup, _ progress: (@Sendable (Double) -> Void)?
-    ) async throws -> Loaded {
-        let (prompting, maxBatchSize) = try await engine.start {
-            let (core, prompting) = try setup.makeCore(progress: progress)
-            return (core, (prompting, core.plan.maxBatchSize))
-        }
-        do {
-            return Loaded(
-                setup: setup, preparer: try RequestPreparer(setup: setup, model: prompting), maxBatchSize: maxBatchSize)
-        } catch {
-            await engine.close()
-            throw error
-        }
+        let current = CurrentModel(try await PipelineModel(setup, progress: progress))
+        self.current = current
+        observer = PipelineObserver(options.observability, model: model) { try await current.now.engine.statistics() }
     }
 
     // MARK: One prompt
@@ -244,8 +219,8 @@ public final class Pipeline: Sendable {
     ///
     /// - Throws: ``EngineError`` when the pipeline is closed, or why the model could not be loaded again; the pipeline sleeps on then.
     public func wake() async throws {
-        let setup = setup
-        try await engine.wake { try setup.makeCore(progress: nil).core }
+        let model = loaded
+        try await model.engine.wake { try model.setup.makeCore(progress: nil).core }
     }
 
     /// Replaces the model, or loads the same again, such as after its files changed. Requests under way end with an error of kind `closed`.
@@ -264,8 +239,7 @@ public final class Pipeline: Sendable {
             model: model ?? old.name, engineConfig: old.engineConfig, visionConfig: old.visionConfig, options: old.options)
         _ = try setup.outline()
         try await close()
-        let new = try await Self.start(engine, setup, progress)
-        loaded.withLock { $0 = new }
+        current.replace(by: try await PipelineModel(setup, progress: progress))
     }
 }
 

@@ -119,7 +119,8 @@ public actor ChatSession {
         let question = try prompt.placed()
         try await followModel()
         let conversation = Conversation(
-            prompt: .messages(messages + question), pictures: turns.flatMap(\.pictures), tokens: tokens)
+            prompt: .messages(messages + question), pictures: turns.flatMap(\.pictures), tokens: tokens,
+            modelID: preparer.id)
         let known = conversation.pictures.count
         let options = options ?? self.options
         guard generation.n == 1 else {

@@ -13,6 +13,8 @@ struct Conversation: Sendable {
     var pictures: [PreparedPicture] = []
     /// Tokens of the turns before.
     var tokens = ConversationTokens()
+    /// The model that pictures and tokens belong to; nil when there are none.
+    var modelID: UUID?
 }
 
 /// What the engine is given, and what is kept for the turns after.
@@ -91,6 +93,9 @@ struct RequestPreparer: Sendable {
     ) async throws -> PreparedPrompt {
         try generation.validate()
         try options.validate()
+        guard conversation.modelID == nil || conversation.modelID == id else {
+            throw EngineError(.closed, "another model was loaded while the turn was under way; ask again")
+        }
         let messages = try conversation.prompt.placed()
         try ChatMessage.validate(messages)
         let count = messages.reduce(0) { $0 + $1.images.count }
