@@ -184,7 +184,7 @@ struct DecoderStep {
     }
 
     /// The byte that a token like `<0x0A>` stands for.
-    private static func fallbackByte(_ text: [UInt8]) -> UInt8? {
+    static func fallbackByte(_ text: [UInt8]) -> UInt8? {
         guard text.count == 6, text.starts(with: "<0x".utf8), text[5] == UInt8(ascii: ">") else { return nil }
         return UInt8(String(decoding: text[3..<5], as: UTF8.self), radix: 16)
     }

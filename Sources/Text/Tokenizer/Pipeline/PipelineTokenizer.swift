@@ -68,7 +68,7 @@ final class PipelineTokenizer: Tokenizer {
         decodingText(of: id).map { added.isSpecial(text: $0) } ?? false
     }
 
-    fileprivate func decodingText(of id: Int32) -> [UInt8]? {
+    func decodingText(of id: Int32) -> [UInt8]? {
         added.decodingText(of: id) ?? model.vocabulary.text(of: id)
     }
 
