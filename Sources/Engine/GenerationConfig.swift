@@ -56,6 +56,8 @@ public struct GenerationConfig: Sendable, Equatable {
     public var repetitionNgramThreshold: Int
     /// Changes to the logits before a token is chosen, in this order: after the penalties, before bans, temperature and truncation.
     public var logitsProcessors: [LogitsProcessor]
+    /// Holds the response to a form; nil leaves it free.
+    public var responseFormat: ResponseFormat?
     /// Leaves special tokens out of the text.
     public var skipSpecialTokens: Bool
     /// Log-probabilities of this many most likely tokens at each step, and of the chosen one; nil for none.
@@ -75,8 +77,9 @@ public struct GenerationConfig: Sendable, Equatable {
         repetitionPenalty: Float = 1, presencePenalty: Float = 0, frequencyPenalty: Float = 0, randomSeed: UInt64? = nil,
         ignoreEOS: Bool = false, stopWords: [String] = [], stopTokenIDs: [Int32] = [], badWords: [String] = [],
         badTokenIDs: [Int32] = [], includeStopWord: Bool = false, repetitionNgramSize: Int = 0, repetitionNgramThreshold: Int = 0,
-        logitsProcessors: [LogitsProcessor] = [], skipSpecialTokens: Bool = true, logprobs: Int? = nil,
-        promptLogprobs: Int? = nil, outputLogits: OutputScope? = nil, outputLastHiddenState: OutputScope? = nil
+        logitsProcessors: [LogitsProcessor] = [], responseFormat: ResponseFormat? = nil, skipSpecialTokens: Bool = true,
+        logprobs: Int? = nil, promptLogprobs: Int? = nil, outputLogits: OutputScope? = nil,
+        outputLastHiddenState: OutputScope? = nil
     ) {
         self.n = n
         self.maxNewTokens = maxNewTokens
@@ -98,6 +101,7 @@ public struct GenerationConfig: Sendable, Equatable {
         self.repetitionNgramSize = repetitionNgramSize
         self.repetitionNgramThreshold = repetitionNgramThreshold
         self.logitsProcessors = logitsProcessors
+        self.responseFormat = responseFormat
         self.skipSpecialTokens = skipSpecialTokens
         self.logprobs = logprobs
         self.promptLogprobs = promptLogprobs
@@ -116,6 +120,10 @@ public struct GenerationConfig: Sendable, Equatable {
             if !condition { throw EngineError(.invalidRequest, "\(option) \(rule)") }
         }
         try require((1...1024).contains(n), "n", "must be between 1 and 1024, not \(n)")
+        // Never a silent fallback to free text.
+        if responseFormat != nil {
+            throw EngineError(.unsupportedFeature, "responseFormat is not supported by this engine yet; leave it out")
+        }
         try require(maxNewTokens.map { $0 >= 0 } ?? true, "maxNewTokens", "must not be negative")
         try require(minNewTokens >= 0, "minNewTokens", "must not be negative")
         try require(minNewTokens <= maxNewTokens ?? .max, "minNewTokens", "must not exceed maxNewTokens")
