@@ -56,7 +56,9 @@ public struct GenerationConfig: Sendable, Equatable {
     public var repetitionNgramThreshold: Int
     /// Changes to the logits before a token is chosen, in this order: after the penalties, before bans, temperature and truncation.
     public var logitsProcessors: [LogitsProcessor]
-    /// Holds the response to a form; nil leaves it free.
+    /// Holds the response to a form, token by token; nil leaves it free. Tokens that would leave the form cannot be chosen, and the
+    /// response ends where the form does; one that reaches ``maxNewTokens`` before is cut and incomplete. A form that cannot be held is an
+    /// error before anything is generated.
     public var responseFormat: ResponseFormat?
     /// Leaves special tokens out of the text.
     public var skipSpecialTokens: Bool
@@ -120,10 +122,8 @@ public struct GenerationConfig: Sendable, Equatable {
             if !condition { throw EngineError(.invalidRequest, "\(option) \(rule)") }
         }
         try require((1...1024).contains(n), "n", "must be between 1 and 1024, not \(n)")
-        // Never a silent fallback to free text.
-        if responseFormat != nil {
-            throw EngineError(.unsupportedFeature, "responseFormat is not supported by this engine yet; leave it out")
-        }
+        try require(
+            responseFormat == nil || !ignoreEOS, "ignoreEOS", "contradicts responseFormat: a response of a given form has an end")
         try require(maxNewTokens.map { $0 >= 0 } ?? true, "maxNewTokens", "must not be negative")
         try require(minNewTokens >= 0, "minNewTokens", "must not be negative")
         try require(minNewTokens <= maxNewTokens ?? .max, "minNewTokens", "must not exceed maxNewTokens")

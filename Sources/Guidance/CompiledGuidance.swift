@@ -22,13 +22,15 @@ package final class CompiledGuidance: Sendable {
         automaton = try PushdownAutomaton(grammar, writable: vocabulary.writable, limits: limits)
         var configurations = Configurations(automaton, vocabulary: vocabulary)
         // The first mask shows how the automaton behaves over the whole vocabulary.
+        configurations.workLimit = limits.firstMaskWork
         _ = configurations.mask(of: configurations.start)
-        guard configurations.derivedTransitions <= limits.firstMaskTransitions else {
+        guard configurations.workCount <= limits.firstMaskWork else {
             throw GuidanceError(
                 .tooLarge, at: grammar.origin,
-                "is too ambiguous to follow quickly (\(configurations.derivedTransitions) transitions for the first token, at most "
-                    + "\(limits.firstMaskTransitions)); lower the counts of its repetitions")
+                "is too ambiguous to follow quickly: the first token alone takes more than \(limits.firstMaskWork) steps; lower the counts of "
+                    + "its repetitions, or do not repeat what overlaps itself")
         }
+        configurations.workLimit = .max
         current = Mutex(Tables(configurations))
     }
 

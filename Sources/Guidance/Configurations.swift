@@ -26,6 +26,10 @@ struct Configurations {
     private(set) var start: Int32 = 0
     /// Transitions that had to be worked out so far.
     private(set) var derivedTransitions = 0
+    /// What all of them took, in states, edges and frames looked at; a walk over tokens gives up beyond the limit.
+    var workCount: Int { sets.workCount + frameWork }
+    private var frameWork = 0
+    var workLimit = Int.max
 
     // Kept to reuse their memory.
     private var work: [Frame] = []
@@ -87,6 +91,7 @@ struct Configurations {
         seen.removeAll(keepingCapacity: true)
         var kept: [Frame] = []
         while let frame = work.popLast() {
+            frameWork += 4
             guard seen.insert(frame).inserted else { continue }
             guard frame != Self.bottom else {
                 kept.append(frame)

@@ -119,7 +119,7 @@ struct PushdownAutomaton: Sendable {
             completable[Int($0.target)] && completable[Int(builder.starts[Int($0.rule)])]
         }
         calls = Rows(usefulCalls, states: states, source: \.source) { Call(rule: $0.rule, target: $0.target) }
-        try refuseLeftRecursion(finals: builder.finals, name: name)
+        try refuseLeftRecursion(Self.completable(builder) { _ in false }, name: name)
     }
 
     /// For each state, whether its rule's end can be reached over edges that `admits`.
@@ -155,28 +155,21 @@ struct PushdownAutomaton: Sendable {
     }
 
     /// A rule that can call itself before it has read anything would be entered without end.
-    private func refuseLeftRecursion(finals: [Int32], name: (Int) -> String) throws(GuidanceError) {
-        // Which rules match the empty text, and which rules each can call before reading: grown together until nothing changes.
-        var isNullable = [Bool](repeating: false, count: starts.count)
+    ///
+    /// - Parameter isEmptyPossible: for each state, whether its rule's end can be reached without reading.
+    private func refuseLeftRecursion(_ isEmptyPossible: [Bool], name: (Int) -> String) throws(GuidanceError) {
+        // Each rule's states that are reached before anything is read, past calls that may read nothing.
         var calledFirst = [Set<Int32>](repeating: [], count: starts.count)
-        var isStale = true
-        while isStale {
-            isStale = false
-            for rule in starts.indices {
-                var seen: Set<Int32> = [starts[rule]]
-                var work = [starts[rule]]
-                var called: Set<Int32> = []
-                while let state = work.popLast() {
-                    for next in epsilons[state] where seen.insert(next).inserted { work.append(next) }
-                    for call in calls[state] {
-                        called.insert(call.rule)
-                        if isNullable[Int(call.rule)], seen.insert(call.target).inserted { work.append(call.target) }
+        for rule in starts.indices {
+            var seen: Set<Int32> = [starts[rule]]
+            var work = [starts[rule]]
+            while let state = work.popLast() {
+                for next in epsilons[state] where seen.insert(next).inserted { work.append(next) }
+                for call in calls[state] {
+                    calledFirst[rule].insert(call.rule)
+                    if isEmptyPossible[Int(starts[Int(call.rule)])], seen.insert(call.target).inserted {
+                        work.append(call.target)
                     }
-                }
-                calledFirst[rule] = called
-                if !isNullable[rule], seen.contains(finals[rule]) {
-                    isNullable[rule] = true
-                    isStale = true
                 }
             }
         }

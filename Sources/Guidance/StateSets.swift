@@ -20,6 +20,8 @@ struct StateSets {
     private var startSets: [Int32]
     private var stamps: [UInt32]
     private var stamp: UInt32 = 0
+    /// States and edges looked at so far.
+    private(set) var workCount = 0
     /// Estimated memory of all sets.
     private(set) var byteCount = 0
 
@@ -45,6 +47,7 @@ struct StateSets {
         if known != Self.unknown { return known }
         var targets: [Int32] = []
         for state in members[Int(set)] {
+            workCount += 1 + automaton.byteEdges[state].count
             for edge in automaton.byteEdges[state] where Int(edge.low) <= byteClass && byteClass <= Int(edge.high) {
                 targets.append(edge.target)
             }
@@ -93,6 +96,7 @@ struct StateSets {
             work.append(state)
         }
         while let state = work.popLast() {
+            workCount += 1
             if automaton.isFinal[Int(state)] || !automaton.byteEdges[state].isEmpty || !automaton.calls[state].isEmpty {
                 kept.append(state)
             }

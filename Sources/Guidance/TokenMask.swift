@@ -77,6 +77,7 @@ extension Configurations {
             classes.withUnsafeBufferPointer { classes in
                 var at = 0
                 while at < nodes.count - 1 {
+                    if workCount > workLimit { return }
                     let node = nodes[at]
                     let depth = Int(node.depth)
                     let reached = next(walkStack[depth - 1], Int(classes[Int(node.byte)]))

@@ -2,4 +2,5 @@
 // to extract.
 @_exported public import Engine
 @_exported public import Extraction
+@_exported public import Guidance
 @_exported public import Imaging

@@ -112,12 +112,13 @@ package struct PipelineSetup: Sendable {
         let (backend, plan, planned) = try makeBackend()
         let model = try ModelRegistry.load(
             checkpoint, backend: backend, planned: planned, progress: progress.map { report in { report($0.fraction) } })
+        let stopTokens = stopTokens(of: model)
         let core = try EngineCore(
-            model: model, plan: plan, backend: backend, tokenizer: tokenizer, stopTokens: stopTokens(of: model),
+            model: model, plan: plan, backend: backend, tokenizer: tokenizer, stopTokens: stopTokens,
             vision: visionConfig, config: engineConfig)
         try core.warmUp()
         checkpoint.releasePages()
-        return (core, ModelPrompting(model))
+        return (core, ModelPrompting(model, stopTokens: stopTokens))
     }
 
     private func makeBackend() throws -> (backend: any Backend, plan: MemoryPlan, model: LoadedModel) {
@@ -145,10 +146,15 @@ struct ModelPrompting: Sendable {
     let family: String
     let rule: PromptRule?
     let imageProcessor: (any ImageProcessor)?
+    /// Width of the logits.
+    let vocabularySize: Int
+    let stopTokens: Set<Int32>
 
-    init(_ model: LoadedModel) {
+    init(_ model: LoadedModel, stopTokens: Set<Int32>) {
         family = model.family
         rule = model.promptRule
         imageProcessor = model.imageProcessor
+        vocabularySize = model.language.vocabularySize
+        self.stopTokens = stopTokens
     }
 }

@@ -73,7 +73,7 @@ struct BenchCommand: AsyncParsableCommand {
         let size = hasVision ? try pictureSize() : nil
         let plan = LoadBenchmark.Plan(
             concurrency: concurrency, requestCount: requests.first ?? 4 * concurrency, rate: load.rate, newTokens: newTokens,
-            repeatsImages: load.repeatImages)
+            repeatsImages: load.repeatImages, isGuided: load.guided)
         let benchmark = LoadBenchmark(
             pipeline: pipeline, requests: SyntheticRequests(setup: pipeline.setup, imageSize: size, textTokens: 64), plan: plan)
         Terminal.status("\r\u{1B}[2KMeasuring \(plan.requestCount) requests")

@@ -26,7 +26,7 @@ struct ChatCommand: AsyncParsableCommand {
     @OptionGroup var generation: GenerationOptions
 
     func run() async throws {
-        let config = generation.config
+        let config = try generation.config()
         try config.validate()
         if load != nil, system != nil {
             throw ValidationError("--system and --load do not go together: the saved conversation has its own system message")

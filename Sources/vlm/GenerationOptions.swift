@@ -48,10 +48,45 @@ struct GenerationOptions: ParsableArguments {
     @Option(parsing: .unconditional, help: "Log-probabilities of this many likeliest tokens at each step.")
     var logprobs: Int?
 
-    var config: GenerationConfig {
+    @Flag(help: "Hold the answer to a JSON object.")
+    var json = false
+
+    @Option(help: ArgumentHelp("Hold the answer to the JSON Schema in a file.", valueName: "file"))
+    var jsonSchema: String?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Hold the answer to a regular expression, which it matches as a whole.", valueName: "expression"))
+    var regex: String?
+
+    @Option(
+        help: ArgumentHelp("Hold the answer to the grammar (GBNF) in a file, beginning with its rule root.", valueName: "file"))
+    var grammar: String?
+
+    func validate() throws {
+        let formats = [
+            json ? "--json" : nil, jsonSchema.map { _ in "--json-schema" }, regex.map { _ in "--regex" },
+            grammar.map { _ in "--grammar" },
+        ]
+        .compactMap { $0 }
+        guard formats.count <= 1 else {
+            throw ValidationError("an answer has one form; give one of \(formats.joined(separator: " and "))")
+        }
+    }
+
+    private func responseFormat() throws -> ResponseFormat? {
+        if json { return .jsonObject }
+        if let regex { return .regex(regex) }
+        if let jsonSchema { return .jsonSchema(try readText(jsonSchema)) }
+        return try grammar.map { .grammar(try readText($0)) }
+    }
+
+    /// - Throws: an error naming the file of a form that cannot be read.
+    func config() throws -> GenerationConfig {
         GenerationConfig(
             maxNewTokens: maxNewTokens, minNewTokens: minNewTokens, temperature: temperature, topP: topP, topK: topK, minP: minP,
             repetitionPenalty: repetitionPenalty, presencePenalty: presencePenalty, frequencyPenalty: frequencyPenalty,
-            randomSeed: seed, ignoreEOS: ignoreEos, stopWords: stop, badWords: badWord, logprobs: logprobs)
+            randomSeed: seed, ignoreEOS: ignoreEos, stopWords: stop, badWords: badWord, responseFormat: try responseFormat(),
+            logprobs: logprobs)
     }
 }

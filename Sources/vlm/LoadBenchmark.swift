@@ -21,11 +21,22 @@ struct LoadBenchmark: Sendable {
         var newTokens: Int
         /// Whether the pictures are a few that come again and again, with other questions. Otherwise no picture comes twice.
         var repeatsImages: Bool
+        /// Whether the answers are held to ``guidedSchema``.
+        var isGuided = false
     }
 
     let pipeline: Pipeline
     let requests: SyntheticRequests
     let plan: Plan
+
+    /// A list of what stands on an invoice, longer than any answer of a measurement.
+    static let guidedSchema = """
+        {"type": "array", "minItems": 10000, "items": {"type": "object", "properties": {
+            "text": {"type": "string", "maxLength": 40}, "count": {"type": "integer", "minimum": 1, "maximum": 999},
+            "price": {"type": "number", "minimum": 0}, "currency": {"enum": ["EUR", "USD", "GBP"]},
+            "delivered": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]}},
+            "required": ["text", "count", "price", "currency", "delivered"]}}
+        """
 
     /// How many pictures ``Plan/repeatsImages`` asks about.
     static let repeatedPictures = 4
@@ -95,7 +106,11 @@ struct LoadBenchmark: Sendable {
         _ prompt: Prompt, _ newTokens: Int, arrived: ContinuousClock.Instant, start: ContinuousClock.Instant
     ) async throws -> LoadResult.Sample {
         let clock = ContinuousClock()
-        let generation = GenerationConfig(maxNewTokens: newTokens, ignoreEOS: true)
+        // No end token is possible where the list is not full, so a guided answer is as long as a free one.
+        let generation =
+            plan.isGuided
+            ? GenerationConfig(maxNewTokens: newTokens, responseFormat: .jsonSchema(Self.guidedSchema))
+            : GenerationConfig(maxNewTokens: newTokens, ignoreEOS: true)
         var sample = LoadResult.Sample(arrival: (arrived - start) / .seconds(1))
         for try await piece in pipeline.stream(prompt, generation: generation) {
             let time = (clock.now - start) / .seconds(1)

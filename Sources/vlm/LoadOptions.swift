@@ -18,15 +18,17 @@ struct LoadOptions: ParsableArguments {
     var rate: Double?
     @Flag(help: "Ask other questions about the same few pictures; otherwise no picture comes twice.")
     var repeatImages = false
+    @Flag(help: "Hold the answers to a JSON Schema that they cannot end within --new-tokens, to see what guidance costs.")
+    var guided = false
     @Option(help: ArgumentHelp("Draw latencies and the course of the run into an SVG file.", valueName: "file"))
     var plot: String?
 
     /// - Parameter requests: the values of --requests.
     func validate(requests: [Int]) throws {
         guard let concurrency else {
-            guard rate == nil, !repeatImages, plot == nil else {
+            guard rate == nil, !repeatImages, !guided, plot == nil else {
                 throw ValidationError(
-                    "--rate, --repeat-images and --plot go with --concurrency; say how many requests run at once")
+                    "--rate, --repeat-images, --guided and --plot go with --concurrency; say how many requests run at once")
             }
             return
         }

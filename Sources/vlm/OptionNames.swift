@@ -12,7 +12,8 @@ enum OptionNames {
         ("maxNewTokens", "--max-new-tokens"), ("minNewTokens", "--min-new-tokens"), ("maxTiles", "--max-tiles"),
         ("minPixels", "--min-pixels"),
         ("maxPixels", "--max-pixels"), ("topP", "--top-p"), ("topK", "--top-k"),
-        ("minP", "--min-p"), ("repetitionPenalty", "--repetition-penalty"), ("stopWords", "--stop"),
+        ("minP", "--min-p"), ("repetitionPenalty", "--repetition-penalty"), ("ignoreEOS", "--ignore-eos"),
+        ("responseFormat", "--json, --json-schema, --regex or --grammar"), ("stopWords", "--stop"),
     ]
 
     /// What an error says, with the names its reader can type.

@@ -39,7 +39,7 @@ struct RunCommand: AsyncParsableCommand {
 
     func run() async throws {
         let prompts = try readPrompts()
-        var config = generation.config
+        var config = try generation.config()
         config.outputLogits = outputLogits
         try config.validate()
         let pipeline = try await model.load()

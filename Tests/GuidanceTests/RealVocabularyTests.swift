@@ -4,7 +4,8 @@ import Testing
 import Text
 
 enum RealVocabulary {
-    static let folder: String? = ProcessInfo.processInfo.environment["VLM_REAL_TOKENIZERS"].map { $0 + "/qwen-tiktoken" }.flatMap {
+    static let folder: String? = ProcessInfo.processInfo.environment["VLM_REAL_TOKENIZERS"].map { $0 + "/qwen-tiktoken" }.flatMap
+    {
         FileManager.default.fileExists(atPath: $0) ? $0 : nil
     }
 }

@@ -1,4 +1,5 @@
 import Engine
+import Guidance
 import Imaging
 
 extension RequestRecord {
@@ -7,6 +8,7 @@ extension RequestRecord {
         switch error {
         case let error as EngineError: "engine.\(error.kind.rawValue)"
         case let error as ImageError: "image.\(error.kind.rawValue)"
+        case let error as GuidanceError: "guidance.\(error.kind.rawValue)"
         case is PromptError: "prompt"
         case is CancellationError: "engine.\(EngineError.Kind.cancelled.rawValue)"
         default: "\(type(of: error))"

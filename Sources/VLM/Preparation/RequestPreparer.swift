@@ -61,6 +61,7 @@ struct RequestPreparer: Sendable {
     /// Requests whose pictures are being prepared, and the bytes of prepared pictures of all that are not over.
     private let admission: PreparationGate
     private let imageTokenID: Int32?
+    private let guides: ResponseGuides
     /// Tells pictures and tokens of one model from those of another that is loaded later.
     let id = UUID()
     /// The same where tokens mean the same.
@@ -78,6 +79,8 @@ struct RequestPreparer: Sendable {
         admission = PreparationGate(
             places: ProcessInfo.processInfo.activeProcessorCount,
             byteLimit: min(max(HostMemory.availableBytes / 4, 256 << 20), 8 << 30))
+        guides = ResponseGuides(
+            tokenizer: setup.tokenizer, vocabularySize: model.vocabularySize, stopTokens: model.stopTokens)
         imageTokenID = try model.rule?.imageTokenID(lookup: setup.tokenizer.tokenID)
         // A family whose authors keep templates in code brings one for checkpoints that have none.
         template =
@@ -96,6 +99,8 @@ struct RequestPreparer: Sendable {
         guard conversation.modelID == nil || conversation.modelID == id else {
             throw EngineError(.closed, "another model was loaded while the turn was under way; ask again")
         }
+        // A form that cannot be held is told before pictures are looked at.
+        let guide = try generation.responseFormat.map { try guides.guide($0) }
         let messages = try conversation.prompt.placed()
         try ChatMessage.validate(messages)
         let count = messages.reduce(0) { $0 + $1.images.count }
@@ -107,7 +112,8 @@ struct RequestPreparer: Sendable {
         let images = pictures.map(\.image)
         let rendered = try expand(try render(messages, options), images.map(\.content))
         let tokens = try tokens(of: rendered, after: conversation.tokens)
-        let request = EngineRequest(tokenIDs: tokens, images: images, generation: generation, index: index)
+        var request = EngineRequest(tokenIDs: tokens, images: images, generation: generation, index: index)
+        request.guide = guide
         return PreparedPrompt(request: request, rendered: rendered, pictures: pictures, lease: lease)
     }
 
