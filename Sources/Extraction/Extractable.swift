@@ -1,7 +1,8 @@
-/// A type whose values can be read out of a model's answer with ``Pipeline/extract(_:_:generation:)``.
+/// A type whose values can be read out of a model's answer with `pipeline.extract`.
 ///
 /// Attach `@Extractable` of the module `VLMMacros` to a structure and the compiler writes both requirements:
 ///
+///     import VLM
 ///     import VLMMacros
 ///
 ///     @Extractable("A shop's receipt")
@@ -11,7 +12,7 @@
 ///         let lines: [Line]
 ///     }
 ///
-/// Texts, booleans, numbers, `Date`, `URL`, `UUID`, optionals, arrays, dictionaries with `String` keys and enumerations with raw
+/// Texts, booleans, numbers, `Date`, `URL`, `UUID`, `Decimal`, optionals, arrays, dictionaries with `String` keys and enumerations with raw
 /// values conform already; an enumeration needs no more than
 ///
 ///     enum Currency: String, CaseIterable, Extractable { case eur, usd }
