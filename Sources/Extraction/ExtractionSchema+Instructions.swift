@@ -79,7 +79,8 @@ private struct InstructionWriter {
         case .object: return "object"
         case .optional(let wrapped):
             mentionsNull = true
-            return kind(wrapped) + " or null"
+            let kind = kind(wrapped)
+            return kind + (kind.contains(",") ? ", or null" : " or null")
         }
     }
 

@@ -70,7 +70,7 @@ struct ExtractionSchemaTests {
                 - total: Total in euros (number, 0 to 1000000)
                 - lines: list of 1 to 20 objects
                   - name: text
-                  - price: number, at least 0 or null
+                  - price: number, at least 0, or null
                 Write null where there is nothing to read.
                 """)
         #expect([Currency].schema.instructions == #"Answer in JSON: list of values, each one of "EUR", "USD"."#)

@@ -77,12 +77,12 @@ struct ExtractableUseTests {
                 - lines: What was bought (list of 1 to 20 objects)
                   - name: What was bought (text)
                   - price: number, at least 0
-                - payment: How it was paid (one of "cash", "by card" or null)
+                - payment: How it was paid (one of "cash", "by card", or null)
                 - rating: one of 1, 2
                 - number: text or null
                 - default: true or false
                 - tags: object that maps names to values, each list of texts
-                - box: list of 4 values, each number, 0 to 1 or null
+                - box: list of 4 values, each number, 0 to 1, or null
                 - date: date like 2026-03-31
                 - related: list of objects
                 Write null where there is nothing to read.
@@ -116,4 +116,40 @@ struct ExtractableUseTests {
         let renamed = try JSONDecoder().decode(Renamed.self, from: Data(#"{"invoice_number": 3, "in": "x"}"#.utf8))
         #expect(renamed.invoiceNumber == 3 && renamed.note == "")
     }
+
+    /// What the article on extracting values shows.
+    @Test func theArticlesExampleIsRight() throws {
+        #expect(
+            Invoice.schema.instructions == """
+                Answer in JSON. A shop's invoice:
+                - shop: Name of the shop (text)
+                - date: Day of issue (date like 2026-03-31 or null)
+                - lines: What was bought, in the order of the invoice (list of 1 to 20 objects)
+                  - name: text, 1 to 80 characters
+                  - quantity: Number of pieces (whole number, at least 1)
+                  - price: Price of one piece in euros (number, at least 0, or null)
+                - total: Total in euros, taxes included (number, 0 to 1000000)
+                - payment: How it was paid (one of "cash", "card", "transfer", "unknown")
+                Write null where there is nothing to read.
+                """)
+    }
 }
+
+@Extractable("A shop's invoice")
+private struct Invoice {
+    @Field("Name of the shop") let shop: String
+    @Field("Day of issue") let date: Date?
+    @Field("What was bought, in the order of the invoice", count: 1...20) let lines: [InvoiceLine]
+    @Field("Total in euros, taxes included", range: 0...1_000_000) let total: Decimal
+    let payment: InvoicePayment
+}
+
+@Extractable
+private struct InvoiceLine {
+    @Field(count: 1...80) let name: String
+    @Field("Number of pieces", range: 1...) let quantity: Int
+    @Field("Price of one piece in euros", range: 0...) let price: Decimal?
+}
+
+@Extractable("How it was paid")
+private enum InvoicePayment: String { case cash, card, transfer, unknown }
