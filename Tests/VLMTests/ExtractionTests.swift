@@ -125,6 +125,36 @@ struct ExtractionTests {
         }
     }
 
+    struct Broken: Extractable {
+        let code: String
+        static var schema: ExtractionSchema {
+            .object(Broken.self, nil, [.property("code", String.self, .pattern("("))])
+        }
+    }
+
+    struct Narrow: Extractable {
+        let code: String
+        let shares: [Double]
+        static var schema: ExtractionSchema {
+            .object(
+                Narrow.self, nil,
+                [
+                    .property("code", String.self, .pattern("^[a-z]+$"), .count(2...4)),
+                    .property("shares", [Double].self, .range(0...1), .count(2)),
+                ])
+        }
+    }
+
+    @Test func limitsHoldTogether() async throws {
+        try await withPipeline(model: "demo", engineConfig: exact) { pipeline in
+            let narrow = try await pipeline.extract(
+                Narrow.self, "What is drawn?", generation: GenerationConfig(maxNewTokens: 200))
+            #expect(narrow.code.wholeMatch(of: #/[a-z]{2,4}/#) != nil)
+            #expect(narrow.shares.count == 2 && narrow.shares.allSatisfy { (0...1).contains($0) })
+            await #expect(throws: GuidanceError.self) { try await pipeline.extract(Broken.self, "What is drawn?") }
+        }
+    }
+
     @Test func theSchemaIsTheTypes() async throws {
         try await withPipeline(model: model, engineConfig: exact) { pipeline in
             let error = try await #require(throws: EngineError.self) {
