@@ -52,7 +52,8 @@ let package = Package(
         .target(
             name: "VLM",
             dependencies: [
-                "CPUBackend", "CUDABackend", "Checkpoints", "Engine", "Extraction", "Guidance", "Imaging", "JSON", "Layers", "Models",
+                "CPUBackend", "CUDABackend", "Checkpoints", "Engine", "Extraction", "Guidance", "Imaging", "JSON", "Layers",
+                "Models",
                 "Tensors",
                 "Text",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
