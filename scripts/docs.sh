@@ -7,11 +7,11 @@ check_swift
 
 graph=$(mktemp -d)
 trap 'rm -rf "$graph"' EXIT
-# The public types of Engine, Extraction and Imaging are part of VLM's interface, so they are documented with it.
+# The public types of Engine, Extraction, Guidance and Imaging are part of VLM's interface, so they are documented with it.
 maps=()
 for map in .build/release/C*.build/module.modulemap; do maps+=(-Xcc "-fmodule-map-file=$map"); done
 target=$(swift -print-target-info | sed -n 's/.*"unversionedTriple": "\(.*\)".*/\1/p')
 swift symbolgraph-extract -module-name VLM -I .build/release/Modules "${maps[@]}" -target "$target" \
-    -minimum-access-level public -experimental-allowed-reexported-modules=Engine,Extraction,Imaging -output-dir "$graph"
+    -minimum-access-level public -experimental-allowed-reexported-modules=Engine,Extraction,Guidance,Imaging -output-dir "$graph"
 docc convert Sources/VLM/VLM.docc --additional-symbol-graph-dir "$graph" --output-path .build/VLM.doccarchive \
     --fallback-display-name VLM --fallback-bundle-identifier VLM --warnings-as-errors
