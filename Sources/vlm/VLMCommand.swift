@@ -74,8 +74,8 @@ struct VLMCommand: AsyncParsableCommand {
         // What is missing can be installed, or another device be named.
         case let error as CUDAError:
             [.noDriver, .driverTooOld, .missingLibrary, .noDevice, .unsupportedArchitecture].contains(error.kind)
-        case is PromptError, is ChatError, is ImageError, is CheckpointError, is ModelError, is JSONError, is TokenizerError,
-            is JinjaError:
+        case is PromptError, is ChatError, is GuidanceError, is ImageError, is CheckpointError, is ModelError, is JSONError,
+            is TokenizerError, is JinjaError:
             true
         default: false
         }

@@ -353,6 +353,15 @@ struct CommandTests {
         }
     }
 
+    @Test func formsThatCannotBeHeld() throws {
+        expectRefusal(try vlm("run", qwen, "x", "--regex", "(a"), "regex:", "')'")
+        try withFolder { folder in
+            let schema = folder + "/schema.json"
+            try Data(#"{"type": "integer", "multipleOf": 7}"#.utf8).write(to: URL(fileURLWithPath: schema))
+            expectRefusal(try vlm("run", qwen, "x", "--json-schema", schema), "multipleOf")
+        }
+    }
+
     @Test func modelsThatAreNot() throws {
         expectRefusal(try vlm("run", "/no/such/folder", "hello"), "/no/such/folder")
         expectRefusal(try vlm("run", "nobody/nothing", "hello"), "nobody/nothing")
